@@ -1,1 +1,71 @@
-//! Limits.
+//! Every limit of the wire formats, in one place.
+//!
+//! The reference implementation has few limits of its own; a peer could then choose how much memory
+//! or time a message costs. The values here are far above what real peers send. Relations between
+//! them are checked when the crate is compiled.
+
+/// Longest transport message in bytes, without the 4 length bytes in front of it.
+///
+/// Specification: `protocol/01-transport.md` 3.2 (inclusive).
+pub const MAX_FRAME: usize = 16 * 1024 * 1024;
+
+/// Most addresses accepted in one route. The reference has no limit.
+pub const MAX_HOPS: usize = 32;
+
+/// Longest value of an address in bytes. The reference has no limit.
+pub const MAX_ADDRESS: usize = 512;
+
+/// Longest canonical encoding of one address in bytes: array head, type, byte-string head, value.
+pub const MAX_ADDRESS_ENCODED: usize = 1 + 2 + 3 + MAX_ADDRESS;
+
+/// Longest encoding of the addresses of one route in bytes, without the array head.
+///
+/// It also bounds routes that carry ignored extra elements, so that rewriting stays cheap.
+pub const MAX_ROUTE: usize = MAX_HOPS * MAX_ADDRESS_ENCODED;
+
+/// Deepest nesting of arrays, maps and indefinite strings in an item that is skipped.
+pub const MAX_SKIP_DEPTH: usize = 16;
+
+/// Most data bytes in one portal message: what the reference reads from a TCP connection at once.
+///
+/// Specification: `protocol/03-portals.md`. Larger messages are accepted up to [`MAX_FRAME`].
+pub const PORTAL_PAYLOAD: usize = 128 * 1024;
+
+/// Longest name that can be registered with a relay, in bytes, without the prefix.
+pub const MAX_RELAY_NAME: usize = 255;
+
+/// Longest secure channel handshake message in bytes (a Noise message).
+pub const MAX_HANDSHAKE: usize = 65535;
+
+/// Longest request or response of an API service in bytes, with its length prefix.
+pub const MAX_REQUEST: usize = 1024 * 1024;
+
+/// Most causes followed inside an error body of an API response.
+pub const MAX_ERROR_CAUSES: usize = 8;
+
+/// Longest multiaddr in bytes, as text or in binary form.
+pub const MAX_MULTIADDR: usize = 4096;
+
+/// Most parts of a multiaddr.
+pub const MAX_MULTIADDR_PARTS: usize = 64;
+
+/// Most addresses that may be consumers of one flow control id.
+pub const MAX_FLOW_CONSUMERS: usize = 65536;
+
+/// Most flow control ids one address may be a consumer of.
+pub const MAX_FLOW_MEMBERSHIPS: usize = 65536;
+
+/// Most producers, and most spawners, in one set of flow controls.
+pub const MAX_FLOW_PRODUCERS: usize = 1024 * 1024;
+
+// Offsets inside a message are stored as u32, hop counts as u8.
+const _: () = assert!(MAX_FRAME <= u32::MAX as usize);
+const _: () = assert!(2 * MAX_HOPS <= u8::MAX as usize);
+// The head of an address value is at most 3 bytes long (see `MAX_ADDRESS_ENCODED`).
+const _: () = assert!(MAX_ADDRESS <= u16::MAX as usize);
+// Both routes, the heads and a full portal payload sealed by a channel fit in a frame.
+const _: () = assert!(2 * MAX_ROUTE + PORTAL_PAYLOAD + 1024 <= MAX_FRAME);
+const _: () = assert!(MAX_HANDSHAKE + 2 * MAX_ROUTE + 64 <= MAX_FRAME);
+const _: () = assert!(MAX_REQUEST + 2 * MAX_ROUTE + 64 <= MAX_FRAME);
+// A relay worker's address is the prefix and the name.
+const _: () = assert!("forward_to_".len() + MAX_RELAY_NAME <= MAX_ADDRESS);
