@@ -49,11 +49,9 @@ pub const MAX_MULTIADDR: usize = 4096;
 /// Most parts of a multiaddr.
 pub const MAX_MULTIADDR_PARTS: usize = 64;
 
-/// Most addresses that may be consumers of one flow control id.
-pub const MAX_FLOW_CONSUMERS: usize = 65536;
-
-/// Most flow control ids one address may be a consumer of.
-pub const MAX_FLOW_MEMBERSHIPS: usize = 65536;
+/// Most addresses that may be consumers of one flow control id: on a relay, the connections that
+/// may answer one another.
+pub const MAX_FLOW_CONSUMERS: usize = 1024 * 1024;
 
 /// Most producers, and most spawners, in one set of flow controls.
 pub const MAX_FLOW_PRODUCERS: usize = 1024 * 1024;
