@@ -96,7 +96,9 @@ impl Attributes {
     /// The value of a name.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.map.get(<&minicbor::bytes::ByteSlice>::from(name)).map(|value| value.as_slice())
+        self.map
+            .get(<&minicbor::bytes::ByteSlice>::from(name))
+            .map(|value| value.as_slice())
     }
 }
 
@@ -163,7 +165,10 @@ mod tests {
     fn attributes_are_ordered_by_raw_bytes() {
         let attributes = Attributes::new(1, [("b", "3"), ("ab", "2"), ("aaa", "1")]);
         let bytes = encode(&attributes);
-        assert_eq!(hex::encode(&bytes), "8201a343616161413142616241324162 4133".replace(' ', ""));
+        assert_eq!(
+            hex::encode(&bytes),
+            "8201a343616161413142616241324162 4133".replace(' ', "")
+        );
         assert_eq!(decode_exact(&bytes), Ok(attributes.clone()));
         assert_eq!(attributes.get(b"ab"), Some(b"2".as_slice()));
         // Any order is read, and the last duplicate counts.

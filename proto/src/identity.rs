@@ -32,7 +32,9 @@ pub fn decode_prefix<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<(T, usize
     let mut decoder = Decoder::new(bytes);
     match decoder.decode() {
         Ok(value) => Ok((value, decoder.position())),
-        Err(error) => Err(WireError::Malformed(error.position().unwrap_or(decoder.position()))),
+        Err(error) => Err(WireError::Malformed(
+            error.position().unwrap_or_else(|| decoder.position()),
+        )),
     }
 }
 
@@ -198,7 +200,11 @@ impl VersionedData {
     /// Wraps encoded content.
     #[must_use]
     pub fn new(data_type: DataType, data: Vec<u8>) -> Self {
-        Self { version: VERSION, data_type: data_type as u8, data }
+        Self {
+            version: VERSION,
+            data_type: data_type as u8,
+            data,
+        }
     }
 }
 
@@ -263,7 +269,14 @@ mod tests {
         assert_eq!(id.to_string(), text);
         assert_eq!(format!("  {text}\n").parse(), Ok(id));
         assert_eq!(text.to_uppercase().parse(), Ok(id));
-        for wrong in ["", "I", &text[1..], &text[..65], &text.to_lowercase(), &format!("{text}0")] {
+        for wrong in [
+            "",
+            "I",
+            &text[1..],
+            &text[..64],
+            &text.to_lowercase(),
+            &format!("{text}0"),
+        ] {
             assert_eq!(wrong.parse::<Identifier>(), Err(IdentifierError));
         }
     }
@@ -277,6 +290,9 @@ mod tests {
         key.push(0);
         assert_eq!(decode_exact::<PublicKey>(&key), Err(WireError::Trailing(1)));
         key[4] = 0x21;
-        assert!(matches!(decode_exact::<PublicKey>(&key), Err(WireError::Malformed(_))));
+        assert!(matches!(
+            decode_exact::<PublicKey>(&key),
+            Err(WireError::Malformed(_))
+        ));
     }
 }

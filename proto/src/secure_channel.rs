@@ -96,8 +96,9 @@ pub mod inner {
     /// [`WireError::Malformed`] for unknown variants, a missing padding field and anything else.
     pub fn parse(plaintext: &[u8]) -> Result<Inner, WireError> {
         let mut decoder = Decoder::new(plaintext);
-        read(&mut decoder)
-            .map_err(|error| WireError::Malformed(error.position().unwrap_or(decoder.position())))
+        read(&mut decoder).map_err(|error| {
+            WireError::Malformed(error.position().unwrap_or_else(|| decoder.position()))
+        })
     }
 
     fn read(d: &mut Decoder<'_>) -> Result<Inner, minicbor::decode::Error> {
@@ -111,7 +112,9 @@ pub mod inner {
 
     fn read_message(d: &mut Decoder<'_>) -> Result<Inner, minicbor::decode::Error> {
         if d.array()? != Some(2) {
-            return Err(minicbor::decode::Error::message("expected enum (2-element array)"));
+            return Err(minicbor::decode::Error::message(
+                "expected enum (2-element array)",
+            ));
         }
         let variant = d.u32()?;
         let fields = d.array()?;
@@ -181,12 +184,29 @@ mod tests {
     fn payload_message() {
         let message = "83 81820041 61 80 4178";
         let len = message.replace(' ', "").len() / 2;
-        let plain = Inner::Payload { message: 4..4 + len };
-        assert_eq!(payload(&format!("82 820081 {message} 40")), Ok(plain.clone()));
-        assert_eq!(payload(&format!("82 820081 {message} 43010203")), Ok(plain.clone()));
-        assert_eq!(payload(&format!("82 820081 {message} 40 ffff")), Ok(plain.clone()));
-        assert_eq!(payload(&format!("83 820081 {message} 40 00")), Ok(plain.clone()));
-        assert_eq!(payload(&format!("82 820082 {message} 00 40")), Ok(plain.clone()));
+        let plain = Inner::Payload {
+            message: 4..4 + len,
+        };
+        assert_eq!(
+            payload(&format!("82 820081 {message} 40")),
+            Ok(plain.clone())
+        );
+        assert_eq!(
+            payload(&format!("82 820081 {message} 43010203")),
+            Ok(plain.clone())
+        );
+        assert_eq!(
+            payload(&format!("82 820081 {message} 40 ffff")),
+            Ok(plain.clone())
+        );
+        assert_eq!(
+            payload(&format!("83 820081 {message} 40 00")),
+            Ok(plain.clone())
+        );
+        assert_eq!(
+            payload(&format!("82 820082 {message} 00 40")),
+            Ok(plain.clone())
+        );
         assert_eq!(payload(&format!("9f 82009f {message} ff 40 ff")), Ok(plain));
     }
 
