@@ -49,8 +49,13 @@ pub struct Relay {
 impl Relay {
     /// Starts one on a free port.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", arguments)
+    }
+
+    /// Starts one at an address.
+    pub fn start_at(listen: &str, arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
-        Self::run(state_directory(), "127.0.0.1:0", "127.0.0.1:0", arguments)
+        Self::run(state_directory(), listen, "127.0.0.1:0", arguments)
     }
 
     fn run(home: TempDir, listen: &str, metrics: &str, arguments: Vec<String>) -> Self {
@@ -77,6 +82,11 @@ impl Relay {
             arguments,
             home,
         }
+    }
+
+    /// Its state directory.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Kills it and starts it again at the same addresses, with the same state directory.

@@ -1,0 +1,196 @@
+//! What a relay lets whom do: registration, reach, handshakes with strangers.
+
+use std::time::Duration;
+
+use culvert_proto::bare;
+use culvert_proto::forwarder::STATIC_FORWARDING_SERVICE;
+use culvert_proto::message::Message;
+use culvert_tests::chain::{Chain, Relay};
+use culvert_tests::net::{connect, echo, eventually};
+use culvert_tests::service::Service;
+use culvert_tests::wire::{ECHO, Received, Wire, route};
+use culvert_tests::{PATIENCE, alone, metrics, proc};
+
+/// Registers `name` without a channel and waits for the confirmation.
+fn register(wire: &mut Wire, name: &str) {
+    wire.send_message(&[STATIC_FORWARDING_SERVICE], &["me"], &bare::string(name));
+    let confirmation = wire.message();
+    assert_eq!(confirmation.onward, route(&["me"]));
+    assert_eq!(
+        confirmation.return_route,
+        route(&[&format!("forward_to_{name}")])
+    );
+    assert_eq!(
+        confirmation.payload,
+        bare::string(&format!("forward_to_{name}"))
+    );
+}
+
+#[test]
+fn plain_registration_only_where_it_is_allowed() {
+    let _turn = alone();
+    let strict = Relay::start(&[]);
+    let before = metrics::scrape(strict.metrics);
+    let mut wire = Wire::open(strict.address);
+    wire.send_message(&[STATIC_FORWARDING_SERVICE], &["me"], &bare::string("x"));
+    wire.check();
+    metrics::await_count(strict.metrics, &before, "plain_registration", 1.0, PATIENCE);
+
+    let open = Relay::start(&["--allow-plain-registration"]);
+    let mut owner = Wire::open(open.address);
+    register(&mut owner, "x");
+    // Names that cannot be: refused, counted, and the relay lives.
+    for bad in ["#", "1#2#3", "x#y", &"n".repeat(256)] {
+        let before = metrics::scrape(open.metrics);
+        owner.send_message(&[STATIC_FORWARDING_SERVICE], &["me"], &bare::string(bad));
+        owner.check();
+        metrics::await_count(open.metrics, &before, "relay_name", 1.0, PATIENCE);
+    }
+    let before = metrics::scrape(open.metrics);
+    owner.send_message(&[STATIC_FORWARDING_SERVICE], &["me"], &[0x7f, b'x']);
+    owner.check();
+    metrics::await_count(open.metrics, &before, "bad_payload", 1.0, PATIENCE);
+}
+
+#[test]
+fn a_link_reaches_only_what_it_may() {
+    let _turn = alone();
+    let relay = Relay::start(&["--allow-plain-registration"]);
+    let (mut owner, mut user) = (Wire::open(relay.address), Wire::open(relay.address));
+    register(&mut owner, "x");
+    user.send_message(&["forward_to_x", "deep"], &["user"], b"question");
+    let question = owner.message();
+    assert_eq!(question.onward, route(&["deep"]));
+    assert_eq!(question.payload, b"question");
+    assert_eq!(
+        question.return_route.hops(),
+        2,
+        "the way back: {}",
+        question.return_route
+    );
+
+    // Who was asked may answer.
+    let answer = |wire: &mut Wire, payload: &[u8]| {
+        let answer = Message {
+            onward: question.return_route.clone(),
+            return_route: route(&["deep"]),
+            payload: payload.to_vec(),
+            tracing: None,
+        };
+        wire.send_frame(&answer.encode());
+    };
+    answer(&mut owner, b"answer");
+    assert_eq!(user.message().payload, b"answer");
+
+    // Who was not asked may not, though it knows the address.
+    let before = metrics::scrape(relay.metrics);
+    let mut stranger = Wire::open(relay.address);
+    answer(&mut stranger, b"forged answer");
+    stranger.check();
+    metrics::await_count(relay.metrics, &before, "not_permitted", 1.0, PATIENCE);
+
+    // An address one bit away from a real one leads nowhere.
+    let before = metrics::scrape(relay.metrics);
+    let first = question.return_route.first().expect("a hop").value.to_vec();
+    for i in 0..first.len() {
+        let mut value = first.clone();
+        value[i] ^= 1;
+        let value = String::from_utf8(value).expect("text");
+        owner.send_message(&[&value, "user"], &["deep"], b"guessed");
+    }
+    owner.check();
+    let tries = first.len() as f64;
+    eventually("guesses are counted", PATIENCE, || {
+        let now = metrics::scrape(relay.metrics);
+        let reasons = ["unknown_address", "not_permitted"];
+        let grown: f64 = reasons.iter().map(|r| now.count(r) - before.count(r)).sum();
+        if grown >= tries {
+            Ok(())
+        } else {
+            Err(now.reasons())
+        }
+    });
+    user.check();
+
+    // The name goes with its connection.
+    drop(owner);
+    eventually(
+        "the name is released",
+        PATIENCE,
+        || match metrics::scrape(relay.metrics).get("culvert_forwarders") {
+            0.0 => Ok(()),
+            left => Err(left),
+        },
+    );
+}
+
+#[test]
+fn a_plain_name_stays_with_the_connection_that_answers() {
+    let _turn = alone();
+    let relay = Relay::start(&["--allow-plain-registration"]);
+    let mut owner = Wire::open(relay.address);
+    register(&mut owner, "x");
+    // The owner answers the relay's probe, whatever worker it is for: it is told by its payload.
+    let mut thief = Wire::open(relay.address);
+    thief.send_message(&[STATIC_FORWARDING_SERVICE], &["me"], &bare::string("x"));
+    let probe = owner.message();
+    assert_eq!(
+        probe.onward,
+        route(&[ECHO]),
+        "the probe goes to the owner's echo worker"
+    );
+    let reply = Message {
+        onward: probe.return_route.clone(),
+        return_route: route(&[ECHO]),
+        payload: probe.payload,
+        tracing: None,
+    };
+    owner.send_frame(&reply.encode());
+    let before = metrics::Samples::default();
+    metrics::await_count(relay.metrics, &before, "relay_name_taken", 1.0, PATIENCE);
+    // One that does not answer loses it.
+    let mut heir = Wire::open(relay.address);
+    register(&mut heir, "x");
+}
+
+#[test]
+fn handshakes_that_never_complete() {
+    let _turn = alone();
+    let service = Service::echo();
+    let chain = Chain::start(service.address());
+    let relay = &chain.relay;
+    let before = metrics::scrape(relay.metrics);
+    let memory = proc::resident(relay.process.id());
+
+    // Any 32 bytes are a first message; what is shorter is not.
+    let mut wire = Wire::open(relay.address);
+    wire.send_message(&["api"], &["me"], &[7; 31]);
+    wire.check();
+    metrics::await_count(relay.metrics, &before, "handshake_failed", 1.0, PATIENCE);
+    for n in 0..2000_u32 {
+        let mut first = [9; 32];
+        first[..4].copy_from_slice(&n.to_be_bytes());
+        wire.send_message(&["api"], &["me"], &first);
+        wire.send_message(&["forward_to_db", "api"], &["me"], &first);
+        // Second messages come back; nobody answers them.
+        if n % 50 == 49 {
+            while let Received::Frame(_) = wire.frame(Duration::from_millis(1)) {}
+        }
+    }
+    eventually("handshakes are given up", PATIENCE, || {
+        let now = metrics::scrape(relay.metrics);
+        let reasons = ["too_many_handshakes", "handshake_timeout"];
+        if reasons.iter().any(|r| now.count(r) > before.count(r)) {
+            Ok(())
+        } else {
+            Err(now.reasons())
+        }
+    });
+    let grown = proc::resident(relay.process.id()).saturating_sub(memory);
+    assert!(grown < 64 << 20, "unfinished handshakes take {grown} bytes");
+    echo(&mut connect(chain.address()), b"hello").expect("others are served");
+    // And whoever really wants in still gets in.
+    let friend = &chain.inlet_edge;
+    let inlet = friend.inlet(relay.address, &[&chain.outlet_edge.identifier]);
+    echo(&mut connect(inlet.address), b"hello").expect("a new channel comes up");
+}
