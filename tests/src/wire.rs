@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use culvert_proto::address::Address;
+use culvert_proto::frame::{self, Decoded};
 use culvert_proto::message::Message;
 use culvert_proto::route::Route;
 
@@ -90,6 +91,33 @@ impl Wire {
             Ok(mut frame) => Received::Frame(frame.split_off(4)),
             Err(end) => Received::End(end),
         }
+    }
+
+    /// Reads once, for at most `limit`, and passes over all frames that are whole by then.
+    /// Returns how many.
+    ///
+    /// # Panics
+    /// When the connection ended.
+    pub fn skip_frames(&mut self, limit: Duration) -> u64 {
+        self.stream
+            .set_read_timeout(Some(limit))
+            .expect("set a read limit");
+        let end = self.inbox.len();
+        self.inbox.resize(end + (1 << 18), 0);
+        let read = self.stream.read(&mut self.inbox[end..]);
+        self.inbox.truncate(end + *read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(0) => panic!("the connection ended"),
+            Err(error) if !is_timeout(&error) => panic!("{error}"),
+            _ => {}
+        }
+        let (mut count, mut at) = (0, 0);
+        while let Ok(Decoded::Frame(range)) = frame::decode(&self.inbox[at..]) {
+            at += range.end;
+            count += 1;
+        }
+        self.inbox.drain(..at);
+        count
     }
 
     /// The next message, within [`PATIENCE`].
