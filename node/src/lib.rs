@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The thread-per-core node that Culvert's relay and edge are made of.
+//!
+//! ```text
+//!             shard 0 (thread)                 shard 1 (thread)
+//!   TCP  ->  link -> router -> link  ->  TCP      ...
+//!                      |   \
+//!                 workers   channels -> streams -> TCP
+//! ```
+//!
+//! Each shard owns its links, channels and streams; messages cross shards only by handing over
+//! their buffer. Start a [`node::Node`], add [`worker::Worker`]s in its setup, and build portals
+//! from [`portal`] and [`session`].
+#![warn(missing_docs)]
+
+mod buffer;
+mod histories;
+mod notify;
+mod queue;
+mod random;
+mod sys;
+mod table;
+
+pub mod channel;
+pub mod control;
+pub mod key;
+pub mod limits;
+pub mod link;
+pub mod metrics;
+pub mod node;
+pub mod packet;
+pub mod portal;
+pub mod reason;
+pub mod session;
+pub mod shard;
+pub mod worker;
+
+pub use histories::SeenHistories;
+pub use notify::Gate;
+pub use random::bytes as random_bytes;

@@ -1,0 +1,231 @@
+//! Buffers that messages travel in, and the pool they come from.
+//!
+//! A buffer is a [`BytesMut`]: parts split off it share its storage and can be changed and sent on
+//! their own. When every part is gone the whole storage is used again. Nothing is copied except
+//! the unfinished frame at the end of a read buffer that has no room for the rest of it.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+/// Sizes of read buffers in bytes: an idle connection holds the smallest.
+pub(crate) const CLASSES: [usize; 3] = [4 << 10, 64 << 10, 512 << 10];
+/// Buffers of one class a shard keeps for later.
+const KEPT: [usize; 3] = [256, 64, 16];
+/// How many retired buffers are looked at for one that is free again.
+const LOOKS: usize = 4;
+
+/// Room in front of data that will become a message: portal header, two nested secure channels
+/// with their routes, frame length.
+pub(crate) const HEADROOM: usize = 768;
+/// Room behind such data: padding and tag of two nested channels.
+pub(crate) const TAILROOM: usize = 2 * 17;
+
+/// Keeps storage in use: buffers are taken from it, and given back while parts of them may still
+/// be queued somewhere.
+#[derive(Default)]
+pub(crate) struct Pool {
+    retired: RefCell<[VecDeque<BytesMut>; 3]>,
+    scratch: RefCell<BytesMut>,
+}
+
+impl Pool {
+    /// An empty buffer with at least `capacity` bytes of room, of the smallest class that fits.
+    pub(crate) fn take(&self, capacity: usize) -> BytesMut {
+        let Some(class) = CLASSES.iter().position(|size| *size >= capacity) else {
+            return BytesMut::with_capacity(capacity);
+        };
+        let retired = &mut self.retired.borrow_mut()[class];
+        for _ in 0..LOOKS.min(retired.len()) {
+            let Some(mut buffer) = retired.pop_front() else {
+                break;
+            };
+            if buffer.try_reclaim(CLASSES[class]) {
+                return buffer;
+            }
+            retired.push_back(buffer);
+        }
+        BytesMut::with_capacity(CLASSES[class])
+    }
+
+    /// Gives a buffer back; parts split off it may still be alive. `size` is what was asked for
+    /// when it was taken.
+    pub(crate) fn give(&self, mut buffer: BytesMut, size: usize) {
+        let Some(class) = CLASSES.iter().position(|c| *c >= size) else {
+            return;
+        };
+        buffer.clear();
+        let retired = &mut self.retired.borrow_mut()[class];
+        if retired.len() < KEPT[class] {
+            retired.push_back(buffer);
+        }
+    }
+
+    /// A small buffer of exactly `len` zero bytes, cut from a shared piece of storage: for message
+    /// prefixes that find no room in front of their message, and for control messages.
+    pub(crate) fn small(&self, len: usize) -> BytesMut {
+        let mut scratch = self.scratch.borrow_mut();
+        if scratch.capacity() < len && !scratch.try_reclaim(CLASSES[1].max(len)) {
+            *scratch = BytesMut::with_capacity(CLASSES[1].max(len));
+        }
+        scratch.resize(len, 0);
+        scratch.split()
+    }
+}
+
+/// The bytes a connection has read and not yet handed on.
+///
+/// Invariant: `buffer` holds exactly the unread bytes; everything before them was split off.
+pub(crate) struct ReadBuffer {
+    buffer: BytesMut,
+    /// Size of buffers this connection needs at present.
+    class: usize,
+    /// What the current storage was taken as.
+    size: usize,
+}
+
+impl ReadBuffer {
+    /// Nothing read yet, smallest class.
+    pub(crate) fn new(pool: &Pool) -> Self {
+        Self {
+            buffer: pool.take(CLASSES[0]),
+            class: 0,
+            size: CLASSES[0],
+        }
+    }
+
+    /// Continues with bytes another shard has read.
+    pub(crate) fn resume(unread: BytesMut) -> Self {
+        Self {
+            size: unread.capacity(),
+            buffer: unread,
+            class: 0,
+        }
+    }
+
+    /// The unread bytes.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Splits the first `len` unread bytes off.
+    pub(crate) fn split(&mut self, len: usize) -> BytesMut {
+        self.buffer.split_to(len)
+    }
+
+    /// Takes the unread bytes, to move them elsewhere.
+    pub(crate) fn into_unread(self) -> BytesMut {
+        self.buffer
+    }
+
+    /// Makes room for a read and says how many bytes to ask for at most.
+    ///
+    /// `need`: bytes from the start of the unread ones that the frame under way needs in all (0 when
+    /// unknown). A frame that has begun always ends in the same buffer; where the room behind it
+    /// would not hold another such frame the read stops at its end, so that the next one begins
+    /// in a fresh buffer and nothing has to move.
+    pub(crate) fn prepare(&mut self, pool: &Pool, need: usize) -> usize {
+        let unread = self.buffer.len();
+        let wanted = need.max(unread + 1).max(if unread == 0 {
+            CLASSES[self.class] / 2
+        } else {
+            0
+        });
+        if self.buffer.capacity() < wanted {
+            self.renew(pool, wanted);
+        }
+        let spare = self.buffer.capacity() - unread;
+        let missing = need.saturating_sub(unread);
+        if need >= CLASSES[0] && spare < missing + need {
+            missing
+        } else {
+            spare
+        }
+    }
+
+    /// Replaces the storage by one with room for `wanted` bytes, bringing the unread bytes along.
+    fn renew(&mut self, pool: &Pool, wanted: usize) {
+        let size = CLASSES[self.class].max(wanted);
+        if self.buffer.is_empty() && self.buffer.try_reclaim(size) {
+            return;
+        }
+        // Frames longer than the largest class grow by doubling as bytes arrive, so a length
+        // announced by a stranger costs nothing by itself.
+        let size = if size > CLASSES[2] {
+            size.min(2 * self.buffer.len().max(CLASSES[2]))
+        } else {
+            size
+        };
+        self.replace(pool, size);
+    }
+
+    fn replace(&mut self, pool: &Pool, size: usize) {
+        let mut fresh = pool.take(size);
+        fresh.extend_from_slice(&self.buffer);
+        pool.give(std::mem::replace(&mut self.buffer, fresh), self.size);
+        self.size = size;
+    }
+
+    /// Hands the storage to a read operation; put it back with [`ReadBuffer::restore`].
+    pub(crate) fn lend(&mut self) -> BytesMut {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Takes the storage back after a read of `read` bytes with room for `asked`, and adapts the
+    /// size of later buffers to what the connection carries.
+    pub(crate) fn restore(&mut self, buffer: BytesMut, read: usize, asked: usize, pool: &Pool) {
+        self.buffer = buffer;
+        if read == asked && self.class + 1 < CLASSES.len() {
+            self.class += 1;
+        } else if read < CLASSES[0] / 2 && self.class > 0 && self.buffer.len() <= CLASSES[0] / 2 {
+            // Back to a small buffer, so that an idle connection holds little memory.
+            self.class = 0;
+            self.replace(pool, CLASSES[0]);
+        }
+    }
+
+    /// Gives the storage back to the pool.
+    pub(crate) fn release(self, pool: &Pool) {
+        pool.give(self.buffer, self.size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_is_used_again_once_every_part_is_gone() {
+        let pool = Pool::default();
+        let mut reader = ReadBuffer::new(&pool);
+        reader.prepare(&pool, 0);
+        let before = reader.buffer.as_ptr();
+        reader.buffer.extend_from_slice(&[7; 4096]);
+        let part = reader.split(4096);
+        drop(part);
+        reader.prepare(&pool, 0);
+        assert_eq!(reader.buffer.as_ptr(), before);
+    }
+
+    #[test]
+    fn a_frame_never_outgrows_its_buffer() {
+        let pool = Pool::default();
+        let mut reader = ReadBuffer::new(&pool);
+        reader.prepare(&pool, 0);
+        reader.buffer.extend_from_slice(&[1; 3000]);
+        let asked = reader.prepare(&pool, 100_000);
+        assert!(reader.unread().iter().all(|b| *b == 1));
+        assert!(reader.unread().len() + asked >= 100_000);
+    }
+
+    #[test]
+    fn an_announced_length_alone_takes_no_memory() {
+        let pool = Pool::default();
+        let mut reader = ReadBuffer::new(&pool);
+        reader.prepare(&pool, 0);
+        reader.buffer.extend_from_slice(&[0; 4]);
+        reader.prepare(&pool, 16 << 20);
+        assert!(reader.buffer.capacity() <= 2 * CLASSES[2]);
+    }
+}

@@ -1,0 +1,70 @@
+//! Work that may block stays off the shards: name resolution, and HTTP for metrics.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+
+use crate::metrics::{Counters, Snapshot};
+
+/// Resolves a host name; an IP address needs no look-up.
+///
+/// # Errors
+///
+/// What the resolver says.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let (sender, receiver) = async_channel::bounded(1);
+    let host = host.to_owned();
+    std::thread::Builder::new()
+        .name("resolver".into())
+        .spawn(move || {
+            let found = (host.as_str(), port)
+                .to_socket_addrs()
+                .map(Iterator::collect);
+            let _ = sender.send_blocking(found);
+        })?;
+    receiver
+        .recv()
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("the resolver ended")))
+}
+
+/// Serves `/metrics` in the text format of Prometheus and `/live` on a thread of its own.
+///
+/// # Errors
+///
+/// When the listener or the thread cannot be used.
+pub fn serve_metrics(listener: TcpListener, counters: Vec<Arc<Counters>>) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || {
+            let metrics = move || {
+                let text = Snapshot::sum(&counters).prometheus();
+                async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
+            };
+            let routes = Router::new()
+                .route("/metrics", get(metrics))
+                .route("/live", get(|| async { "ok\n" }));
+            runtime.block_on(async move {
+                let served = match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => axum::serve(listener, routes).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = served {
+                    tracing::error!(%error, "the metrics listener ended");
+                }
+            });
+        })?;
+    Ok(())
+}

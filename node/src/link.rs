@@ -1,0 +1,440 @@
+//! A link: one TCP transport connection to another node (`protocol/01-transport.md` 3).
+
+use std::cell::Cell;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use culvert_proto::flow_control::FlowId;
+use culvert_proto::frame::{self, Decoded, FrameError};
+use monoio::buf::SliceMut;
+use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::net::TcpStream as Socket;
+
+use crate::buffer::ReadBuffer;
+use crate::key::LocalAddress;
+use crate::notify::{Gate, Notify};
+use crate::packet::{Packet, Producer};
+use crate::queue::{SendQueue, Work};
+use crate::reason::{CloseReason, Refusal};
+use crate::shard::{MovedLink, Shard};
+use crate::sys::{self, IovBatch, SocketFd};
+use crate::table::Entry;
+use crate::worker::Outcome;
+
+/// How a link came to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// Accepted by a listener of this node (else opened by it).
+    pub(crate) accepted: bool,
+    /// Flow control id of the listener.
+    pub(crate) spawner: Option<FlowId>,
+}
+
+/// One TCP connection that carries frames, owned by one shard.
+///
+/// A reading and a writing task share it. `fd` is set while both hold the socket; ending the link
+/// shuts the socket down, which ends the read under way.
+pub struct Link {
+    /// Its local address: the hop that leads to the peer.
+    pub address: LocalAddress,
+    /// The peer's transport address.
+    pub peer: SocketAddr,
+    pub(crate) producer: Producer,
+    accepted: bool,
+    queue: SendQueue,
+    fd: Cell<Option<SocketFd>>,
+    end: Cell<Option<CloseReason>>,
+    ended: Notify,
+    /// The peer's version byte was read.
+    greeted: Cell<bool>,
+    /// The address has been put into a return route, so others may hold it.
+    exposed: Cell<bool>,
+    /// When the frame under way began, in shard milliseconds.
+    partial_since: Cell<Option<u64>>,
+    /// When the send queue was last seen full without progress, and what was written then.
+    full_since: Cell<Option<(u64, u64)>>,
+    /// Full destinations on other shards that this link must wait for.
+    holds: Cell<u32>,
+    held: Gate,
+}
+
+/// Why the reading task stopped.
+enum Stop {
+    Close(CloseReason),
+    Move(u8, Packet),
+}
+
+impl Link {
+    /// Starts a link on this shard from a connected socket.
+    pub(crate) fn start(
+        shard: &Shard,
+        socket: TcpStream,
+        origin: Origin,
+        unread: Option<BytesMut>,
+    ) -> Result<Rc<Self>, Refusal> {
+        let peer = socket.peer_addr().map_err(|_| Refusal::TooManyLinks)?;
+        socket.set_nodelay(true).ok();
+        keep_alive(&socket);
+        let moved = unread.is_some();
+        let fd = SocketFd::new(socket.as_raw_fd());
+        let socket = Socket::from_std(socket).map_err(|_| Refusal::TooManyLinks)?;
+        let producer = Producer {
+            id: shard.new_flow_id(),
+            spawner: origin.spawner,
+        };
+        let link = shard.insert(|address| {
+            let link = Rc::new(Self {
+                address,
+                peer,
+                producer,
+                accepted: origin.accepted,
+                queue: SendQueue::new(),
+                fd: Cell::new(Some(fd)),
+                end: Cell::new(None),
+                ended: Notify::default(),
+                greeted: Cell::new(moved),
+                exposed: Cell::new(false),
+                partial_since: Cell::new(None),
+                full_since: Cell::new(None),
+                holds: Cell::new(0),
+                held: Gate::default(),
+            });
+            (Entry::Link(Rc::clone(&link)), link)
+        })?;
+        shard.flow(|f| {
+            // A full table only means that the link reaches nothing.
+            let _ = f.add_producer(link.address.key, producer.id, producer.spawner);
+        });
+        shard.counters().links.add(1);
+        if !moved {
+            shard.counters().links_opened.add(1);
+            link.partial_since.set(Some(shard.now_ms()));
+            let mut version = shard.pool().small(1);
+            version[0] = frame::VERSION;
+            link.queue.push(version);
+        }
+        let buffer = unread.map_or_else(|| ReadBuffer::new(shard.pool()), ReadBuffer::resume);
+        let (reader, writer) = socket.into_split();
+        monoio::spawn(run(shard.clone(), Rc::clone(&link), reader, writer, buffer));
+        Ok(link)
+    }
+
+    /// Queues a message for the peer: its first onward hop is this link.
+    pub(crate) fn transmit(&self, shard: &Shard, packet: Packet) -> Outcome {
+        if self.end.get().is_some() {
+            return Outcome::Refused(Refusal::UnknownAddress);
+        }
+        if packet.via.is_some_and(|via| via.key == self.address.key) {
+            self.exposed.set(true);
+        }
+        match packet.into_frame(shard.pool()) {
+            Ok((front, body)) => {
+                let first = front.and_then(|front| self.queue.push(front));
+                self.queue
+                    .push(body)
+                    .or(first)
+                    .map_or(Outcome::Done, Outcome::Wait)
+            }
+            Err(reason) => {
+                shard.refuse(reason, "message for a link");
+                Outcome::Close(CloseReason::WouldLose)
+            }
+        }
+    }
+
+    /// Ends the link at once.
+    pub fn close(&self, reason: CloseReason) {
+        if self.end.get().is_none() {
+            self.end.set(Some(reason));
+        }
+        if let Some(fd) = self.fd.get() {
+            fd.shutdown();
+        }
+        self.held.open();
+        self.queue.end();
+    }
+
+    /// Whether it ended, and why.
+    pub fn ended(&self) -> Option<CloseReason> {
+        self.end.get()
+    }
+
+    /// Waits for the end.
+    pub async fn wait_end(&self) -> CloseReason {
+        self.ended
+            .until(|| {
+                if self.fd.get().is_none() {
+                    self.end.get()
+                } else {
+                    None
+                }
+            })
+            .await
+    }
+
+    /// Bytes waiting to be written.
+    pub fn queued(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Notes that others may know the address now.
+    pub(crate) fn expose(&self) {
+        self.exposed.set(true);
+    }
+
+    /// Whether the link may still change its shard: nobody knows its address and nothing is under
+    /// way to the peer.
+    pub(crate) fn movable(&self) -> bool {
+        self.accepted && !self.exposed.get() && self.queue.bytes() == 0 && self.end.get().is_none()
+    }
+
+    /// Stops (`true`) or resumes reading on behalf of a full destination on another shard.
+    pub(crate) fn hold(&self, on: bool) {
+        let holds = if on {
+            self.holds.get() + 1
+        } else {
+            self.holds.get().saturating_sub(1)
+        };
+        self.holds.set(holds);
+        if holds > 0 {
+            self.held.shut()
+        } else {
+            self.held.open()
+        }
+    }
+
+    /// Closes a link whose peer is too slow to finish a frame or to read.
+    pub(crate) fn tick(&self, shard: &Shard) {
+        let now = shard.now_ms();
+        let limits = shard.limits();
+        if self
+            .partial_since
+            .get()
+            .is_some_and(|t| now - t > limits.frame_timeout_ms)
+        {
+            self.close(CloseReason::FrameTimeout);
+        }
+        if !self.queue.is_full() {
+            self.full_since.set(None);
+            return;
+        }
+        let written = self.queue.written();
+        match self.full_since.get() {
+            Some((since, before)) if before == written => {
+                if now - since > limits.stall_timeout_ms {
+                    self.close(CloseReason::Stalled);
+                }
+            }
+            _ => self.full_since.set(Some((now, written))),
+        }
+    }
+
+    /// The next whole frame, or how many bytes it needs in all.
+    fn next_frame(&self, buffer: &mut ReadBuffer) -> Result<Result<BytesMut, usize>, CloseReason> {
+        if !self.greeted.get() {
+            match buffer.unread().first() {
+                None => return Ok(Err(0)),
+                Some(&frame::VERSION) => {
+                    buffer.split(1);
+                    self.greeted.set(true);
+                }
+                Some(_) => return Err(CloseReason::BadVersion),
+            }
+        }
+        match frame::decode(buffer.unread()) {
+            Ok(Decoded::Need(total)) => Ok(Err(if buffer.unread().is_empty() { 0 } else { total })),
+            Ok(Decoded::Frame(range)) => Ok(Ok(buffer.split(range.end))),
+            Err(FrameError::Empty) => Err(CloseReason::EmptyFrame),
+            Err(_) => Err(CloseReason::FrameTooLong),
+        }
+    }
+}
+
+/// The life of a link.
+async fn run(
+    shard: Shard,
+    link: Rc<Link>,
+    mut reader: OwnedReadHalf<Socket>,
+    writer: OwnedWriteHalf<Socket>,
+    mut buffer: ReadBuffer,
+) {
+    let writing = monoio::spawn(write(shard.clone(), Rc::clone(&link), writer));
+    let stop = read(&shard, &link, &mut reader, &mut buffer).await;
+    match stop {
+        Stop::Close(reason) => {
+            if link.end.get().is_none() {
+                link.end.set(Some(reason));
+            }
+            // An orderly peer still gets what is queued for it.
+            if reason == CloseReason::PeerClosed {
+                link.queue.drain()
+            } else {
+                link.queue.end()
+            }
+            shard.remove(link.address.key);
+            shard.counters().close(link.end.get().unwrap_or(reason));
+            writing.await;
+            link.fd.set(None);
+            buffer.release(shard.pool());
+        }
+        Stop::Move(to, packet) => {
+            link.end.set(Some(CloseReason::Moved));
+            link.queue.drain();
+            shard.remove(link.address.key);
+            let half = writing.await;
+            link.fd.set(None);
+            shard.counters().links_moved.add(1);
+            if let Ok(socket) = reader.reunite(half)
+                && let Ok(socket) = sys::into_std(socket)
+            {
+                let spawner = link.producer.spawner.is_some();
+                shard
+                    .hand_link(
+                        to,
+                        MovedLink {
+                            socket,
+                            unread: buffer.into_unread(),
+                            packet,
+                            spawner,
+                        },
+                    )
+                    .await;
+            }
+        }
+    }
+    shard.counters().links.sub(1);
+    link.ended.notify();
+}
+
+async fn read(
+    shard: &Shard,
+    link: &Rc<Link>,
+    half: &mut OwnedReadHalf<Socket>,
+    buffer: &mut ReadBuffer,
+) -> Stop {
+    loop {
+        let need = loop {
+            match link.next_frame(buffer) {
+                Err(reason) => return Stop::Close(reason),
+                Ok(Err(need)) => break need,
+                Ok(Ok(frame)) => {
+                    link.partial_since.set(None);
+                    if let Some(stop) = receive(shard, link, frame).await {
+                        return stop;
+                    }
+                    if let Some(reason) = link.end.get() {
+                        return Stop::Close(reason);
+                    }
+                }
+            }
+        };
+        if link.greeted.get() && buffer.unread().is_empty() {
+            link.partial_since.set(None);
+        } else if link.partial_since.get().is_none() {
+            link.partial_since.set(Some(shard.now_ms()));
+        }
+        link.held.passed().await;
+        let asked = buffer.prepare(shard.pool(), need);
+        let storage = buffer.lend();
+        let start = storage.len();
+        let (result, slice) = half
+            .read(SliceMut::new(storage, start, start + asked))
+            .await;
+        let read = *result.as_ref().unwrap_or(&0);
+        buffer.restore(slice.into_inner(), read, asked, shard.pool());
+        match result {
+            Ok(0) => return Stop::Close(link.end.get().unwrap_or(CloseReason::PeerClosed)),
+            Ok(n) => shard.counters().bytes_in.add(n as u64),
+            Err(_) => return Stop::Close(link.end.get().unwrap_or(CloseReason::Io)),
+        }
+    }
+}
+
+/// Handles one frame; waits where its destination is full.
+async fn receive(shard: &Shard, link: &Rc<Link>, frame: BytesMut) -> Option<Stop> {
+    shard.counters().messages_in.add(1);
+    let Ok(mut packet) = Packet::parse(frame, frame::LEN) else {
+        return Some(Stop::Close(CloseReason::BadMessage));
+    };
+    if packet.onward().is_empty() {
+        // Heartbeat: `protocol/01-transport.md` 3.6 step 3.
+        return None;
+    }
+    packet.via = Some(link.address);
+    packet.producer = Some(link.producer);
+    match shard.dispatch(packet) {
+        Outcome::Done => None,
+        Outcome::Refused(reason) => {
+            shard.refuse_from(reason, link);
+            None
+        }
+        Outcome::Wait(gate) => {
+            shard.counters().waits.add(1);
+            gate.passed().await;
+            None
+        }
+        Outcome::Later(boxed) => {
+            let (to, packet) = *boxed;
+            shard.hand_over_waiting(to, packet).await;
+            None
+        }
+        Outcome::Move(boxed) => {
+            let (to, packet) = *boxed;
+            Some(Stop::Move(to, packet))
+        }
+        Outcome::Close(reason) => Some(Stop::Close(reason)),
+    }
+}
+
+async fn write(
+    shard: Shard,
+    link: Rc<Link>,
+    mut half: OwnedWriteHalf<Socket>,
+) -> OwnedWriteHalf<Socket> {
+    let mut batch = IovBatch::default();
+    loop {
+        match link.queue.fill(&mut batch).await {
+            Work::Stop => break,
+            Work::Drained => {
+                if link.end.get() != Some(CloseReason::Moved)
+                    && let Some(fd) = link.fd.get()
+                {
+                    fd.shutdown();
+                }
+                break;
+            }
+            Work::Write => {}
+        }
+        batch.seal();
+        let (result, back) = half.writev(batch).await;
+        batch = back;
+        match result {
+            Ok(n) if n > 0 => {
+                batch.consume(n);
+                link.queue.wrote(n);
+                shard.counters().bytes_out.add(n as u64);
+                shard.counters().writes.add(1);
+            }
+            _ => {
+                link.close(CloseReason::Io);
+                break;
+            }
+        }
+    }
+    batch.clear();
+    half
+}
+
+/// Finds dead peers that send no reset: idle 60 s, then a probe every 10 s, 3 times.
+fn keep_alive(socket: &TcpStream) {
+    let settings = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    socket2::SockRef::from(socket)
+        .set_tcp_keepalive(&settings)
+        .ok();
+}

@@ -1,0 +1,139 @@
+//! Counters: one set per shard, written by that shard only and summed when read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::reason::{CloseReason, Refusal};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident: $kind:literal, $metric:literal, $help:literal;)*) => {
+        /// The counters of one shard. Only its thread writes them, so a write is a load and a
+        /// store; anyone may read.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+            refused: [Counter; Refusal::ALL.len()],
+            closed: [Counter; CloseReason::ALL.len()],
+        }
+
+        /// Sums of the counters of all shards.
+        #[derive(Clone, Debug, Default)]
+        pub struct Snapshot {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Refusals by reason, in the order of [`Refusal::ALL`].
+            pub refused: Vec<u64>,
+            /// Ends of links, channels and streams by reason, in the order of [`CloseReason::ALL`].
+            pub closed: Vec<u64>,
+        }
+
+        impl Snapshot {
+            /// Sums the counters of several shards.
+            pub fn sum(shards: &[Arc<Counters>]) -> Self {
+                let mut out = Self {
+                    refused: vec![0; Refusal::ALL.len()],
+                    closed: vec![0; CloseReason::ALL.len()],
+                    ..Self::default()
+                };
+                for shard in shards {
+                    $(out.$name = out.$name.wrapping_add(shard.$name.get());)*
+                    for (sum, one) in out.refused.iter_mut().zip(&shard.refused) {
+                        *sum += one.get();
+                    }
+                    for (sum, one) in out.closed.iter_mut().zip(&shard.closed) {
+                        *sum += one.get();
+                    }
+                }
+                out
+            }
+
+            /// The text format Prometheus scrapes.
+            pub fn prometheus(&self) -> String {
+                use std::fmt::Write as _;
+                let mut out = String::new();
+                $(
+                    let _ = writeln!(out, "# HELP {} {}\n# TYPE {} {}\n{} {}",
+                        $metric, $help, $metric, $kind, $metric, self.$name as i64);
+                )*
+                let tables = [
+                    ("culvert_refused_total", "Messages, registrations and connections refused.",
+                        Refusal::ALL.iter().map(|r| r.name()).zip(&self.refused).collect::<Vec<_>>()),
+                    ("culvert_closed_total", "Links, channels and streams ended.",
+                        CloseReason::ALL.iter().map(|r| r.name()).zip(&self.closed).collect()),
+                ];
+                for (metric, help, rows) in tables {
+                    let _ = writeln!(out, "# HELP {metric} {help}\n# TYPE {metric} counter");
+                    for (reason, count) in rows {
+                        let _ = writeln!(out, "{metric}{{reason=\"{reason}\"}} {count}");
+                    }
+                }
+                out
+            }
+        }
+    };
+}
+
+counters! {
+    /// Links open now.
+    links: "gauge", "culvert_links", "Transport links open now.";
+    /// Links opened so far.
+    links_opened: "counter", "culvert_links_opened_total", "Transport links opened.";
+    /// Links moved to the shard of their forwarder.
+    links_moved: "counter", "culvert_links_moved_total", "Links moved to another shard.";
+    /// Secure channels up now.
+    channels: "gauge", "culvert_channels", "Secure channels up now.";
+    /// Secure channels that came up so far.
+    channels_opened: "counter", "culvert_channels_opened_total", "Secure channels that came up.";
+    /// Portal streams open now.
+    streams: "gauge", "culvert_streams", "Portal streams open now.";
+    /// Portal streams opened so far.
+    streams_opened: "counter", "culvert_streams_opened_total", "Portal streams opened.";
+    /// Forwarders registered now.
+    forwarders: "gauge", "culvert_forwarders", "Forwarders registered now.";
+    /// Messages received from links.
+    messages_in: "counter", "culvert_messages_total", "Messages received from links.";
+    /// Bytes received from links.
+    bytes_in: "counter", "culvert_bytes_total", "Bytes received from links.";
+    /// Bytes written to links.
+    bytes_out: "counter", "culvert_sent_bytes_total", "Bytes written to links.";
+    /// Vectored writes to links.
+    writes: "counter", "culvert_writes_total", "Vectored writes to links.";
+    /// Messages handed to another shard.
+    handoffs: "counter", "culvert_handoffs_total", "Messages handed to another shard.";
+    /// Waits for a destination that was full.
+    waits: "counter", "culvert_waits_total", "Waits for a destination that was full.";
+    /// Payload bytes copied because a message had no room for its new head.
+    copied: "counter", "culvert_copied_bytes_total", "Payload bytes copied to make room.";
+}
+
+/// A number with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`; only the owning shard may call this.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Takes `n` away; only the owning shard may call this.
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Counters {
+    /// Counts a refusal.
+    pub fn refuse(&self, reason: Refusal) {
+        self.refused[reason as usize].add(1);
+    }
+
+    /// Counts an end.
+    pub fn close(&self, reason: CloseReason) {
+        self.closed[reason as usize].add(1);
+    }
+}

@@ -1,0 +1,262 @@
+//! A routed message inside the node.
+
+use bytes::{Buf, BytesMut};
+use culvert_crypto::Identifier;
+use culvert_proto::flow_control::FlowId;
+use culvert_proto::frame;
+use culvert_proto::message::{self, Layout};
+use culvert_proto::rewrite::Rewrite;
+use culvert_proto::route::{Route, RouteView};
+
+use crate::buffer::{HEADROOM, Pool, TAILROOM};
+use crate::key::LocalAddress;
+use crate::metrics::Counters;
+use crate::reason::Refusal;
+
+/// Most layers (channels inside channels) one received message may unfold into.
+pub(crate) const MAX_DEPTH: u8 = 8;
+
+/// Who put a message into the node, for flow control (`protocol/02-routing.md` 6).
+#[derive(Clone, Copy, Debug)]
+pub struct Producer {
+    /// Its own flow control id.
+    pub id: FlowId,
+    /// The id of what spawned it.
+    pub spawner: Option<FlowId>,
+}
+
+/// A routed message on its way through the node: encoded, in the buffer it was received in or
+/// composed in, with what the node knows about it.
+///
+/// ```text
+/// buffer: | headroom | 84 | onward route | return route | payload | tracing | tailroom |
+///                    ^ head                                                  ^ layout.end()
+/// ```
+///
+/// Invariant: `layout` describes the bytes at `head`.
+#[derive(Debug)]
+pub struct Packet {
+    buffer: BytesMut,
+    head: usize,
+    layout: Layout,
+    /// Where it came in: belongs in front of the return route, and is written there only when
+    /// somebody needs it.
+    pub(crate) via: Option<LocalAddress>,
+    pub(crate) producer: Option<Producer>,
+    /// The authenticated peer whose channel it came through (`protocol/02-routing.md` 7).
+    pub identity: Option<Identifier>,
+    pub(crate) depth: u8,
+}
+
+impl Packet {
+    /// Reads the message at `head` of a buffer; everything behind the message is cut off.
+    pub(crate) fn parse(mut buffer: BytesMut, head: usize) -> Result<Self, message::MessageError> {
+        let layout = Layout::parse(&buffer[head..])?;
+        buffer.truncate(head + layout.end());
+        Ok(Self {
+            buffer,
+            head,
+            layout,
+            via: None,
+            producer: None,
+            identity: None,
+            depth: 0,
+        })
+    }
+
+    /// Puts routes in front of a payload that lies at `start..` of a buffer with headroom before
+    /// it.
+    pub(crate) fn wrap(
+        buffer: BytesMut,
+        start: usize,
+        onward: &Route,
+        return_route: &Route,
+        pool: &Pool,
+    ) -> Self {
+        let len = buffer.len() - start;
+        let header = message::header_len(onward, return_route, len);
+        let (mut buffer, start) = with_headroom(buffer, start, header, pool);
+        let head = start - header;
+        message::write_header(&mut buffer[head..start], 3, onward, return_route, len);
+        let layout = Layout::parse(&buffer[head..]).expect("the message was just written");
+        Self {
+            buffer,
+            head,
+            layout,
+            via: None,
+            producer: None,
+            identity: None,
+            depth: 0,
+        }
+    }
+
+    /// Composes a small message.
+    pub(crate) fn compose(
+        onward: &Route,
+        return_route: &Route,
+        payload: &[u8],
+        pool: &Pool,
+    ) -> Self {
+        let mut buffer = pool.small(HEADROOM + payload.len() + TAILROOM);
+        buffer[HEADROOM..HEADROOM + payload.len()].copy_from_slice(payload);
+        buffer.truncate(HEADROOM + payload.len());
+        Self::wrap(buffer, HEADROOM, onward, return_route, pool)
+    }
+
+    fn message(&self) -> &[u8] {
+        &self.buffer[self.head..]
+    }
+
+    /// The remaining hops; the first is where the message is delivered.
+    pub fn onward(&self) -> RouteView<'_> {
+        self.layout.onward(self.message())
+    }
+
+    /// The route back to the sender, as it is known here.
+    pub fn return_route(&self) -> Route {
+        let rest = self.layout.return_route(self.message());
+        let mut route = Route::new();
+        if let Some(via) = self.via {
+            route.extend(view(&via.encoded()));
+        }
+        route.extend(rest);
+        route
+    }
+
+    /// The part of the return route that was in the message itself.
+    pub(crate) fn outer_return_route(&self) -> RouteView<'_> {
+        self.layout.return_route(self.message())
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> &[u8] {
+        self.layout.payload(self.message())
+    }
+
+    /// Takes the payload out: the buffer, and where in it the payload lies.
+    pub(crate) fn into_payload(self) -> (BytesMut, core::ops::Range<usize>) {
+        let range = self.layout.payload_range();
+        (self.buffer, self.head + range.start..self.head + range.end)
+    }
+
+    fn rewrite<'a>(&self, pop: usize, push_onward: RouteView<'a>, via: &'a [u8]) -> Rewrite<'a> {
+        Rewrite {
+            pop,
+            push_onward,
+            push_return: view_or_empty(via),
+        }
+    }
+
+    /// Removes the first onward hop, puts `push` in its place and writes the way the message came
+    /// into its return route. In place where there is room.
+    pub(crate) fn advance(
+        &mut self,
+        push: RouteView<'_>,
+        pool: &Pool,
+        counters: &Counters,
+    ) -> Result<(), Refusal> {
+        let via = self.via.map(|v| v.encoded());
+        let rewrite = self.rewrite(1, push, via.as_ref().map_or(&[], |v| v));
+        let needed = rewrite
+            .prefix_len(self.message(), &self.layout)
+            .map_err(|_| Refusal::RouteTooLong)?;
+        let room = self.head + self.layout.tail_start();
+        if needed > room {
+            counters.copied.add(self.message().len() as u64);
+            let (buffer, head) =
+                with_headroom(core::mem::take(&mut self.buffer), self.head, HEADROOM, pool);
+            self.buffer = buffer;
+            self.head = head;
+        }
+        let layout = rewrite
+            .layout(self.message(), &self.layout)
+            .map_err(|_| Refusal::RouteTooLong)?;
+        self.head = rewrite
+            .apply(&mut self.buffer, self.head, &self.layout)
+            .map_err(|_| Refusal::RouteTooLong)?;
+        self.via = None;
+        self.layout = layout;
+        Ok(())
+    }
+
+    /// The frame to send on a link: first onward hop removed, way it came written, length in
+    /// front. One buffer when the new head fits in front of the unchanged rest, otherwise the head
+    /// in a buffer of its own: the payload is never moved.
+    pub(crate) fn into_frame(
+        mut self,
+        pool: &Pool,
+    ) -> Result<(Option<BytesMut>, BytesMut), Refusal> {
+        let via = self.via.map(|v| v.encoded());
+        let rewrite = self.rewrite(1, view_or_empty(&[]), via.as_ref().map_or(&[], |v| v));
+        let prefix = rewrite
+            .prefix_len(self.message(), &self.layout)
+            .map_err(|_| Refusal::RouteTooLong)?;
+        let tail = self.layout.end() - self.layout.tail_start();
+        let length = frame::length_prefix(prefix + tail).map_err(|_| Refusal::RouteTooLong)?;
+        let room = self.head + self.layout.tail_start();
+        if prefix + frame::LEN <= room {
+            let head = rewrite
+                .apply(&mut self.buffer, self.head, &self.layout)
+                .map_err(|_| Refusal::RouteTooLong)?;
+            self.buffer[head - frame::LEN..head].copy_from_slice(&length);
+            self.buffer.advance(head - frame::LEN);
+            return Ok((None, self.buffer));
+        }
+        let mut front = pool.small(frame::LEN + prefix);
+        front[..frame::LEN].copy_from_slice(&length);
+        rewrite.write_prefix(self.message(), &self.layout, &mut front[frame::LEN..]);
+        self.buffer.advance(room);
+        Ok((Some(front), self.buffer))
+    }
+
+    /// The message as the inside of a secure channel: `84 onward return payload tracing` becomes
+    /// `83 onward return payload`, with at least `front` bytes before it and `back` behind.
+    pub(crate) fn into_inner(
+        self,
+        front: usize,
+        back: usize,
+        pool: &Pool,
+        counters: &Counters,
+    ) -> (BytesMut, core::ops::Range<usize>) {
+        let end = self.head + self.layout.payload_range().end;
+        let Self {
+            mut buffer,
+            mut head,
+            ..
+        } = self;
+        buffer.truncate(end);
+        let mut len = end - head;
+        if head < front || buffer.capacity() - buffer.len() < back {
+            counters.copied.add(len as u64);
+            let mut fresh = pool.take(HEADROOM + len + TAILROOM);
+            fresh.resize(HEADROOM, 0);
+            fresh.extend_from_slice(&buffer[head..]);
+            buffer = fresh;
+            head = HEADROOM;
+            len = buffer.len() - head;
+        }
+        // Whatever the outer array said, the inside is an array of three.
+        buffer[head] = 0x83;
+        (buffer, head..head + len)
+    }
+}
+
+fn view(elements: &[u8]) -> RouteView<'_> {
+    RouteView::from_checked(1, elements)
+}
+
+fn view_or_empty(elements: &[u8]) -> RouteView<'_> {
+    RouteView::from_checked(usize::from(!elements.is_empty()), elements)
+}
+
+/// Makes sure that at least `wanted` bytes lie before `start`.
+fn with_headroom(buffer: BytesMut, start: usize, wanted: usize, pool: &Pool) -> (BytesMut, usize) {
+    if start >= wanted {
+        return (buffer, start);
+    }
+    let front = wanted.max(HEADROOM);
+    let mut fresh = pool.take(front + buffer.len() - start + TAILROOM);
+    fresh.resize(front, 0);
+    fresh.extend_from_slice(&buffer[start..]);
+    (fresh, front)
+}

@@ -1,0 +1,176 @@
+//! Inlets: a TCP port whose clients reach an outlet.
+
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use culvert_crypto::Identifier;
+use culvert_proto::portal;
+use culvert_proto::route::Route;
+use monoio::net::{TcpListener, TcpStream};
+
+use super::stream::Stream;
+use crate::channel::Channel;
+use crate::notify::Notify;
+use crate::reason::{CloseReason, Refusal};
+use crate::shard::Shard;
+use crate::sys::SocketFd;
+
+/// How long a client may wait for a path.
+const PATH_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this long without an answer the path is suspected to be dead.
+const SUSPECT_AFTER: Duration = Duration::from_millis(400);
+
+/// A way to an outlet that works at present.
+#[derive(Clone)]
+pub struct Path {
+    /// Hops to the outlet listener, first local hop included.
+    pub route: Route,
+    /// The channel it leads through.
+    pub channel: Option<Rc<Channel>>,
+    /// Who is at the other end.
+    pub peer: Option<Identifier>,
+}
+
+/// The current path of an inlet, kept up to date by its session.
+#[derive(Default)]
+pub struct PathWatch {
+    path: RefCell<Option<Path>>,
+    changed: Notify,
+    suspected: Cell<bool>,
+    suspicion: Notify,
+}
+
+impl PathWatch {
+    /// Sets or clears the path.
+    pub fn set(&self, path: Option<Path>) {
+        *self.path.borrow_mut() = path;
+        self.changed.notify();
+    }
+
+    /// The path, once there is one.
+    async fn wait(&self) -> Path {
+        self.changed.until(|| self.path.borrow().clone()).await
+    }
+
+    /// Notes that the path does not answer.
+    pub fn suspect(&self) {
+        self.suspected.set(true);
+        self.suspicion.notify();
+    }
+
+    /// Waits until somebody suspects the path.
+    pub async fn suspected(&self) {
+        self.suspicion
+            .until(|| self.suspected.replace(false).then_some(()))
+            .await;
+    }
+}
+
+/// A listening TCP port at the near end of a portal.
+pub struct Inlet {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Inlet {
+    /// Listens on `socket`; each client becomes a stream over the path of that moment.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be used by the runtime.
+    pub fn start(
+        shard: &Shard,
+        socket: StdListener,
+        config: portal::Config,
+        paths: Rc<PathWatch>,
+    ) -> std::io::Result<Self> {
+        let address = socket.local_addr()?;
+        socket.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(socket)?;
+        let shard = shard.clone();
+        monoio::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((client, _)) => {
+                        monoio::spawn(serve(shard.clone(), client, config, Rc::clone(&paths)));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "an inlet could not accept a client");
+                        monoio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        });
+        Ok(Self { address })
+    }
+}
+
+/// One client: opened over the path at hand, and over its successor if that dies before it answers.
+async fn serve(shard: Shard, client: TcpStream, config: portal::Config, paths: Rc<PathWatch>) {
+    let deadline = shard.now_ms() + PATH_TIMEOUT.as_millis() as u64;
+    loop {
+        let left = Duration::from_millis(deadline.saturating_sub(shard.now_ms()));
+        let Ok(path) = monoio::time::timeout(left, paths.wait()).await else {
+            shard.refuse(Refusal::NoRoute, "client of an inlet");
+            return reset(&client);
+        };
+        match open(&shard, &config, &path, &paths).await {
+            Ok(stream) => return stream.run(shard, client).await,
+            Err(Ended::Final) => return reset(&client),
+            Err(Ended::PathDied) => {
+                // The session replaces a dead path; do not spin on it until it has noticed.
+                monoio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+}
+
+enum Ended {
+    PathDied,
+    Final,
+}
+
+async fn open(
+    shard: &Shard,
+    config: &portal::Config,
+    path: &Path,
+    paths: &PathWatch,
+) -> Result<Rc<Stream>, Ended> {
+    let machine = portal::Stream::inlet(config, shard.now_ms());
+    let carrier = shard.first_key(&path.route);
+    let opened = Stream::open(
+        shard,
+        machine,
+        path.route.clone(),
+        path.peer,
+        path.channel.clone(),
+        carrier,
+    );
+    let stream = opened.map_err(|reason| {
+        shard.refuse(reason, "client of an inlet");
+        Ended::Final
+    })?;
+    let Some(carrier) = carrier else {
+        stream.abort(shard, CloseReason::CarrierLost);
+        return Err(Ended::PathDied);
+    };
+    shard.permit_answers(carrier, stream.address.key);
+    stream.flush(shard);
+    loop {
+        match monoio::time::timeout(SUSPECT_AFTER, stream.wait_open()).await {
+            Ok(Ok(())) => return Ok(stream),
+            // Ended together with its opening: what the far side sent before is still delivered.
+            Ok(Err(CloseReason::PeerClosed)) => return Ok(stream),
+            Ok(Err(CloseReason::PongTimeout)) => return Err(Ended::Final),
+            Ok(Err(_)) => return Err(Ended::PathDied),
+            Err(_) => paths.suspect(),
+        }
+    }
+}
+
+fn reset(client: &TcpStream) {
+    SocketFd::new(client.as_raw_fd()).abort();
+}

@@ -1,0 +1,148 @@
+//! The send queue of a link: bounded in bytes, flushed with vectored writes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+
+use crate::notify::{Gate, Notify};
+use crate::sys::IovBatch;
+
+/// Above this many queued bytes the sources stop being read.
+pub(crate) const HIGH_WATER: usize = 1 << 20;
+/// Below this many they are read again.
+pub(crate) const LOW_WATER: usize = 256 << 10;
+/// Most bytes of one vectored write.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// What the writing task should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Open,
+    /// Write what is queued, then end.
+    Draining,
+    /// End after the write under way.
+    Ended,
+}
+
+/// What the writing task is told to do next.
+pub(crate) enum Work {
+    /// Write the batch.
+    Write,
+    /// Everything was written and the queue is closing.
+    Drained,
+    /// Stop now.
+    Stop,
+}
+
+/// Buffers waiting to be written to one socket.
+///
+/// `bytes` counts what is queued and what is being written. A producer may always append (so that
+/// nothing is dropped); when it finds the gate shut afterwards it must wait before it
+/// produces more, which bounds the queue by the high mark plus what each producer had in hand.
+pub(crate) struct SendQueue {
+    chunks: RefCell<VecDeque<BytesMut>>,
+    bytes: Cell<usize>,
+    mode: Cell<Mode>,
+    gate: Rc<Gate>,
+    ready: Notify,
+    /// Total written, to tell a slow peer from one that has stopped reading.
+    written: Cell<u64>,
+}
+
+impl SendQueue {
+    pub(crate) fn new() -> Self {
+        Self {
+            chunks: RefCell::default(),
+            bytes: Cell::new(0),
+            mode: Cell::new(Mode::Open),
+            gate: Rc::default(),
+            ready: Notify::default(),
+            written: Cell::new(0),
+        }
+    }
+
+    /// Appends a buffer; gives the gate to wait at if the queue is now too full.
+    pub(crate) fn push(&self, chunk: BytesMut) -> Option<Rc<Gate>> {
+        if self.mode.get() != Mode::Open {
+            return None;
+        }
+        self.bytes.set(self.bytes.get() + chunk.len());
+        self.chunks.borrow_mut().push_back(chunk);
+        self.ready.notify();
+        if self.bytes.get() > HIGH_WATER {
+            self.gate.shut();
+        }
+        self.gate.is_shut().then(|| Rc::clone(&self.gate))
+    }
+
+    /// Bytes queued and being written.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.get()
+    }
+
+    /// Whether producers are told to wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.gate.is_shut()
+    }
+
+    /// Waits for something to write and fills the batch with it.
+    pub(crate) async fn fill(&self, batch: &mut IovBatch) -> Work {
+        self.ready
+            .until(|| match self.mode.get() {
+                Mode::Ended => Some(Work::Stop),
+                mode => {
+                    let mut chunks = self.chunks.borrow_mut();
+                    while batch.has_room() && batch.bytes() < BATCH_BYTES {
+                        let Some(chunk) = chunks.pop_front() else {
+                            break;
+                        };
+                        batch.push(chunk);
+                    }
+                    if !batch.is_empty() {
+                        Some(Work::Write)
+                    } else if mode == Mode::Draining {
+                        Some(Work::Drained)
+                    } else {
+                        None
+                    }
+                }
+            })
+            .await
+    }
+
+    /// Notes that `n` bytes were written.
+    pub(crate) fn wrote(&self, n: usize) {
+        self.written.set(self.written.get() + n as u64);
+        self.bytes.set(self.bytes.get().saturating_sub(n));
+        if self.bytes.get() < LOW_WATER {
+            self.gate.open();
+        }
+    }
+
+    /// Ends after what is queued was written.
+    pub(crate) fn drain(&self) {
+        if self.mode.get() == Mode::Open {
+            self.mode.set(Mode::Draining);
+        }
+        self.release();
+    }
+
+    /// Ends at once; what is queued is dropped.
+    pub(crate) fn end(&self) {
+        self.mode.set(Mode::Ended);
+        self.chunks.borrow_mut().clear();
+        self.release();
+    }
+
+    fn release(&self) {
+        self.gate.open();
+        self.ready.notify();
+    }
+}

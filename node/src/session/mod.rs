@@ -1,0 +1,107 @@
+//! Sessions: what keeps links, channels, registrations and paths up.
+//!
+//! A session reacts to the end of what it supervises at once, and tries again with jittered,
+//! growing pauses of at most a second.
+
+mod connect;
+mod path;
+mod registration;
+
+use std::time::Duration;
+
+use culvert_crypto::Identifier;
+
+use crate::random;
+
+pub use connect::connect_link;
+pub use path::{Leg, PathPlan, keep_path};
+pub use registration::{RegistrationPlan, keep_registered};
+
+/// First pause.
+const FIRST: Duration = Duration::from_millis(50);
+/// Longest pause.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// What an operator wants to know about a session.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The relay knows this node by a name.
+    Registered {
+        /// The address others send to: `forward_to_` and the name.
+        address: String,
+        /// The relay's transport address.
+        relay: String,
+        /// The relay's identity, if the registration went through a channel.
+        identity: Option<Identifier>,
+    },
+    /// The way to the far side works.
+    Up {
+        /// Who is there.
+        peer: Option<Identifier>,
+    },
+    /// It does not work (any more).
+    Down {
+        /// Why, and what is done about it.
+        reason: String,
+    },
+}
+
+/// Where sessions report to. A slow reader loses the oldest news, never blocks a session.
+#[derive(Clone)]
+pub struct Reporter(async_channel::Sender<Event>);
+
+impl Reporter {
+    /// A reporter and the end to read from.
+    pub fn new() -> (Self, async_channel::Receiver<Event>) {
+        let (sender, receiver) = async_channel::bounded(256);
+        (Self(sender), receiver)
+    }
+
+    pub(crate) fn report(&self, event: Event) {
+        let _ = self.0.force_send(event);
+    }
+}
+
+/// Pauses between attempts: grow by half each time, with jitter so that many nodes that lost the
+/// same relay do not come back in step.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    attempts: i32,
+}
+
+impl Backoff {
+    /// The next pause.
+    pub(crate) fn next(&mut self) -> Duration {
+        let full = FIRST
+            .mul_f64(1.5f64.powi(self.attempts.min(20)))
+            .min(LONGEST);
+        self.attempts = self.attempts.saturating_add(1);
+        full.mul_f64(0.5 + 0.5 * (random::u64() as f64 / u64::MAX as f64))
+    }
+
+    /// Waits for the next pause.
+    pub(crate) async fn pause(&mut self) {
+        monoio::time::sleep(self.next()).await;
+    }
+
+    /// Starts over after a success.
+    pub(crate) fn reset(&mut self) {
+        self.attempts = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_second_and_start_over() {
+        let mut backoff = Backoff::default();
+        for _ in 0..50 {
+            assert!(backoff.next() <= LONGEST);
+        }
+        assert!(backoff.next() >= LONGEST / 2);
+        backoff.reset();
+        assert!(backoff.next() <= FIRST);
+    }
+}

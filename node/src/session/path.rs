@@ -1,0 +1,249 @@
+//! Keeping the way from an inlet to an outlet up.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use culvert_crypto::Identifier;
+use culvert_crypto::trust::Trust;
+use culvert_proto::address::AddressRef;
+use culvert_proto::route::Route;
+
+use super::connect::{connect_channel, connect_link};
+use super::{Backoff, Event, Reporter};
+use crate::channel::{Channel, Credentials};
+use crate::link::Link;
+use crate::portal::{Path, PathWatch};
+use crate::reason::CloseReason;
+use crate::shard::Shard;
+
+/// A channel with streams that is quiet for longer than this is looked into.
+const QUIET_MS: u64 = 1_500;
+/// How often quietness is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// One secure channel of a path: the hops from where the one before ends to its listener.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// Local addresses on the nodes passed.
+    pub hops: Vec<Vec<u8>>,
+    /// Address of the channel listener.
+    pub listener: Vec<u8>,
+    /// Who may answer.
+    pub trust: Trust,
+}
+
+/// How to get from this node to an outlet.
+#[derive(Clone, Debug)]
+pub struct PathPlan {
+    /// Host of the first node.
+    pub host: String,
+    /// Its TCP port.
+    pub port: u16,
+    /// The channels on the way, outermost first; none for a portal in clear.
+    pub legs: Vec<Leg>,
+    /// Hops behind the last channel, ending with the outlet.
+    pub tail: Vec<Vec<u8>>,
+}
+
+/// A path with what it stands on.
+struct Built {
+    path: Path,
+    /// Route to the listener of the last channel, to make another one.
+    listener: Option<(Route, Credentials)>,
+}
+
+/// Keeps a path up for ever: connects, watches, reconnects, and reports what changes.
+pub async fn keep_path(
+    shard: Shard,
+    plan: PathPlan,
+    credentials: Credentials,
+    paths: Rc<PathWatch>,
+    reporter: Reporter,
+) {
+    let mut backoff = Backoff::default();
+    let mut told = String::new();
+    loop {
+        let reason = match connect_link(&shard, &plan.host, plan.port).await {
+            Err(error) => format!("cannot connect to {}:{}: {error}", plan.host, plan.port),
+            Ok(link) => {
+                let reason = over_link(
+                    &shard,
+                    &plan,
+                    &credentials,
+                    &paths,
+                    &reporter,
+                    &link,
+                    &mut backoff,
+                );
+                let reason = reason.await;
+                told.clear();
+                link.close(CloseReason::Local);
+                reason
+            }
+        };
+        paths.set(None);
+        if told != reason {
+            tracing::warn!(reason, "the path of an inlet is down, trying again");
+            reporter.report(Event::Down {
+                reason: reason.clone(),
+            });
+            told = reason;
+        }
+        backoff.pause().await;
+    }
+}
+
+/// Uses one link until it ends; says why it did.
+async fn over_link(
+    shard: &Shard,
+    plan: &PathPlan,
+    credentials: &Credentials,
+    paths: &PathWatch,
+    reporter: &Reporter,
+    link: &Rc<Link>,
+    backoff: &mut Backoff,
+) -> String {
+    loop {
+        let built = monoio::select! {
+            reason = link.wait_end() => return format!("the connection to the relay ended: {reason}"),
+            built = build(shard, plan, credentials, link) => built,
+        };
+        let built = match built {
+            Ok(built) => built,
+            Err(reason) => {
+                if link.ended().is_some() {
+                    return reason;
+                }
+                tracing::warn!(reason, "no path to the outlet yet");
+                reporter.report(Event::Down { reason });
+                backoff.pause().await;
+                continue;
+            }
+        };
+        backoff.reset();
+        paths.set(Some(built.path.clone()));
+        reporter.report(Event::Up {
+            peer: built.path.peer,
+        });
+        let reason = supervise(shard, built, paths, reporter, link).await;
+        paths.set(None);
+        if let Some(reason) = link.ended() {
+            return format!("the connection to the relay ended: {reason}");
+        }
+        reporter.report(Event::Down { reason });
+    }
+}
+
+async fn build(
+    shard: &Shard,
+    plan: &PathPlan,
+    credentials: &Credentials,
+    link: &Rc<Link>,
+) -> Result<Built, String> {
+    let mut route = Shard::route_to(link.address);
+    let mut channel: Option<Rc<Channel>> = None;
+    let mut peer: Option<Identifier> = None;
+    let mut listener = None;
+    for leg in &plan.legs {
+        extend(&mut route, &leg.hops);
+        route.push_back(AddressRef::local(&leg.listener));
+        let credentials = Credentials {
+            trust: leg.trust.clone(),
+            ..credentials.clone()
+        };
+        let (up, who) = connect_channel(shard, &credentials, &route, 10)
+            .await
+            .map_err(|error| format!("secure channel to {route}: {error}"))?;
+        listener = Some((route, credentials));
+        route = Shard::route_to(up.encryptor);
+        (channel, peer) = (Some(up), Some(who));
+    }
+    extend(&mut route, &plan.tail);
+    Ok(Built {
+        path: Path {
+            route,
+            channel,
+            peer,
+        },
+        listener,
+    })
+}
+
+fn extend(route: &mut Route, hops: &[Vec<u8>]) {
+    for hop in hops {
+        route.push_back(AddressRef::local(hop));
+    }
+}
+
+/// Watches a path until its channel or link has ended; replaces the channel when the far side turns
+/// out to be another process.
+async fn supervise(
+    shard: &Shard,
+    mut built: Built,
+    paths: &PathWatch,
+    reporter: &Reporter,
+    link: &Rc<Link>,
+) -> String {
+    loop {
+        let Some(channel) = built.path.channel.clone() else {
+            let reason = link.wait_end().await;
+            return format!("the connection ended: {reason}");
+        };
+        let suspected = monoio::select! {
+            reason = link.wait_end() => return format!("the connection ended: {reason}"),
+            reason = channel.wait_end() => return format!("the secure channel ended: {reason}"),
+            () = paths.suspected() => true,
+            () = monoio::time::sleep(LOOK) => {
+                channel.used() && channel.quiet_ms(shard) > QUIET_MS
+            }
+        };
+        if !suspected {
+            continue;
+        }
+        if let Some(path) = examine(shard, &built, &channel, link).await {
+            tracing::info!("the far side was restarted: using a new secure channel");
+            channel.close(shard, CloseReason::Replaced);
+            built.path = path;
+            paths.set(Some(built.path.clone()));
+            reporter.report(Event::Up {
+                peer: built.path.peer,
+            });
+        }
+    }
+}
+
+/// Finds out whether the far side of a channel is still there: asks it through the channel, and in
+/// the same moment starts another handshake. Messages keep their order on the way, so if the
+/// handshake is answered and the question is not, whoever held the old keys is gone.
+///
+/// Gives the new path in that case.
+async fn examine(
+    shard: &Shard,
+    built: &Built,
+    channel: &Rc<Channel>,
+    link: &Rc<Link>,
+) -> Option<Path> {
+    let (listener, credentials) = built.listener.as_ref()?;
+    let asked = shard.now_ms();
+    channel.ping(shard);
+    let fresh = monoio::select! {
+        _ = link.wait_end() => return None,
+        _ = channel.wait_end() => return None,
+        () = channel.heard_since(asked) => return None,
+        fresh = connect_channel(shard, credentials, listener, 10) => fresh,
+    };
+    let (fresh, peer) = fresh.ok()?;
+    if channel.ended().is_some() || channel.heard_at() >= asked {
+        fresh.close(shard, CloseReason::Replaced);
+        return None;
+    }
+    let mut route = Shard::route_to(fresh.encryptor);
+    for hop in built.path.route.iter().skip(1) {
+        route.push_back(hop);
+    }
+    Some(Path {
+        route,
+        channel: Some(fresh),
+        peer: Some(peer),
+    })
+}

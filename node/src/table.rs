@@ -1,0 +1,171 @@
+//! The local addresses of one shard and what is behind each.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::channel::Channel;
+use crate::key::{Key, LocalAddress};
+use crate::link::Link;
+use crate::portal::Stream;
+use crate::worker::Worker;
+
+/// Most addresses in use on one shard.
+const MAX_SLOTS: usize = 1 << 22;
+/// Most things that may depend on one address.
+const MAX_DEPENDENTS: usize = 1 << 20;
+
+/// What an address leads to. The kinds on the data path have variants of their own; everything
+/// else is a worker.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    Link(Rc<Link>),
+    /// The address ciphertexts of a channel come to.
+    Decryptor(Rc<Channel>),
+    /// The address that leads into a channel.
+    Encryptor(Rc<Channel>),
+    Stream(Rc<Stream>),
+    Worker(Rc<dyn Worker>),
+}
+
+struct Slot {
+    generation: u32,
+    tag: u64,
+    entry: Option<Entry>,
+    dependents: Vec<Key>,
+}
+
+/// Slots by number, names by text.
+pub(crate) struct Table {
+    shard: u8,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    names: HashMap<Box<[u8]>, Key>,
+}
+
+impl Table {
+    pub(crate) fn new(shard: u8) -> Self {
+        Self {
+            shard,
+            slots: Vec::new(),
+            free: Vec::new(),
+            names: HashMap::new(),
+        }
+    }
+
+    /// Mints an address; none when too many are in use.
+    pub(crate) fn insert(
+        &mut self,
+        tag: u64,
+        make: impl FnOnce(LocalAddress) -> Entry,
+    ) -> Option<LocalAddress> {
+        let number = match self.free.pop() {
+            Some(number) => number,
+            None if self.slots.len() < MAX_SLOTS => {
+                self.slots.push(Slot {
+                    generation: 0,
+                    tag: 0,
+                    entry: None,
+                    dependents: Vec::new(),
+                });
+                (self.slots.len() - 1) as u32
+            }
+            None => return None,
+        };
+        let slot = &mut self.slots[number as usize];
+        let address = LocalAddress {
+            key: Key::new(self.shard, number, slot.generation),
+            tag,
+        };
+        slot.tag = tag;
+        slot.entry = Some(make(address));
+        Some(address)
+    }
+
+    fn slot(&self, key: Key) -> Option<&Slot> {
+        let slot = self.slots.get(key.slot())?;
+        (key.shard() == self.shard && slot.generation == key.generation()).then_some(slot)
+    }
+
+    /// What is behind an address that a message named: the random tag must match.
+    pub(crate) fn get(&self, address: LocalAddress) -> Option<&Entry> {
+        let slot = self.slot(address.key)?;
+        (slot.tag == address.tag).then_some(slot.entry.as_ref()?)
+    }
+
+    /// What is behind a key this node keeps itself.
+    pub(crate) fn by_key(&self, key: Key) -> Option<(LocalAddress, &Entry)> {
+        let slot = self.slot(key)?;
+        Some((LocalAddress { key, tag: slot.tag }, slot.entry.as_ref()?))
+    }
+
+    /// Puts another entry behind an address.
+    pub(crate) fn replace(&mut self, key: Key, entry: Entry) {
+        if self.slot(key).is_some() {
+            self.slots[key.slot()].entry = Some(entry);
+        }
+    }
+
+    /// Takes an entry out, with the keys of what depends on it.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<(LocalAddress, Entry, Vec<Key>)> {
+        self.slot(key)?;
+        let slot = &mut self.slots[key.slot()];
+        let entry = slot.entry.take()?;
+        let address = LocalAddress { key, tag: slot.tag };
+        slot.generation = (slot.generation + 1) & 0xff_ffff;
+        let dependents = std::mem::take(&mut slot.dependents);
+        self.free.push(key.slot() as u32);
+        Some((address, entry, dependents))
+    }
+
+    /// Has `dependent` told when `key` is removed; false if there is no such entry.
+    pub(crate) fn depend(&mut self, key: Key, dependent: Key) -> bool {
+        if self
+            .slot(key)
+            .is_none_or(|s| s.entry.is_none() || s.dependents.len() >= MAX_DEPENDENTS)
+        {
+            return false;
+        }
+        let list = &mut self.slots[key.slot()].dependents;
+        // Streams come and go on one channel: forget those that ended before growing further.
+        if list.len() == list.capacity() && list.len() >= 64 {
+            let slots = &self.slots;
+            let alive: Vec<Key> = slots[key.slot()]
+                .dependents
+                .iter()
+                .copied()
+                .filter(|k| {
+                    slots
+                        .get(k.slot())
+                        .is_some_and(|s| s.generation == k.generation())
+                })
+                .collect();
+            self.slots[key.slot()].dependents = alive;
+        }
+        self.slots[key.slot()].dependents.push(dependent);
+        true
+    }
+
+    /// Every entry of this shard.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (LocalAddress, &Entry)> {
+        self.slots.iter().enumerate().filter_map(|(number, slot)| {
+            let key = Key::new(self.shard, number as u32, slot.generation);
+            Some((LocalAddress { key, tag: slot.tag }, slot.entry.as_ref()?))
+        })
+    }
+
+    /// The key behind a name, possibly on another shard.
+    pub(crate) fn name(&self, name: &[u8]) -> Option<Key> {
+        self.names.get(name).copied()
+    }
+
+    pub(crate) fn set_name(&mut self, name: &[u8], key: Key) {
+        self.names.insert(name.into(), key);
+    }
+
+    /// Removes a name if it still leads to `key`.
+    pub(crate) fn clear_name(&mut self, name: &[u8], key: Key) {
+        if self.names.get(name) == Some(&key) {
+            self.names.remove(name);
+        }
+    }
+}
