@@ -8,7 +8,7 @@ use culvert_proto::credential::{PurposeKeyAttestation, PurposePublicKey};
 use culvert_proto::identity::{WireError, decode_exact, decode_prefix, encode};
 use culvert_proto::secure_channel::{
     IdentityPayload, MAX_IDENTITY_PAYLOAD, MESSAGE_2_OVERHEAD, MESSAGE_3_OVERHEAD,
-    RefreshCredentials,
+    RefreshCredentials, inner,
 };
 use thiserror::Error;
 
@@ -163,6 +163,19 @@ impl Endpoint {
     #[must_use]
     pub fn identifier(&self) -> Identifier {
         self.0.identifier
+    }
+
+    /// The plaintext of a refresh message with this endpoint's history and credentials, for
+    /// channels made with an older endpoint of the same identity.
+    ///
+    /// # Errors
+    /// None in practice: the payload was encoded by [`Endpoint::new`].
+    pub fn refresh(&self) -> Result<Vec<u8>, WireError> {
+        let payload: IdentityPayload = decode_exact(&self.0.payload)?;
+        Ok(inner::refresh(&RefreshCredentials {
+            change_history: payload.change_history,
+            credentials: payload.credentials,
+        }))
     }
 }
 
