@@ -370,7 +370,14 @@ impl Items {
     #[inline]
     pub fn more(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, CborError> {
         match &mut self.left {
-            None => cursor.end_break().map(|ended| !ended),
+            None => {
+                let ended = cursor.end_break()?;
+                if ended {
+                    // Asking again finds no break any more.
+                    self.left = Some(0);
+                }
+                Ok(!ended)
+            }
             Some(0) => Ok(false),
             Some(left) => {
                 *left -= 1;

@@ -89,9 +89,11 @@ impl<'a> RouteView<'a> {
         elements: &[],
     };
 
-    /// A view of `hops` encoded addresses. The caller has checked them; if it has not, the view
-    /// ends early but nothing worse happens.
-    pub(crate) const fn from_checked(hops: usize, elements: &'a [u8]) -> Self {
+    /// A view of `elements`, which the caller knows to be exactly `hops` encoded addresses: it
+    /// wrote or checked them. Otherwise the view ends early, and messages rewritten with it are
+    /// malformed; nothing panics.
+    #[must_use]
+    pub const fn from_checked(hops: usize, elements: &'a [u8]) -> Self {
         Self { hops, elements }
     }
 
