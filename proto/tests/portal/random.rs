@@ -1,6 +1,8 @@
 //! Any order of events delivers exactly the bytes sent, and no input does harm.
 
-use culvert_proto::portal::{Config, Control, PortalMessage, Received, Stream};
+use culvert_proto::portal::{
+    Config, Control, Features, PortalError, PortalMessage, Received, Stream,
+};
 use proptest::prelude::*;
 
 use crate::pair::{End, Pair, pattern};
@@ -120,7 +122,7 @@ proptest! {
                 prop_assert!(!range.is_empty() && range.end <= message.len());
             }
             prop_assert!(stream.can_read() <= 16);
-            prop_assert!(!stream.peer_is_culvert() || stream.unwritten() <= 64);
+            prop_assert!(!stream.features().contains(Features::CREDIT) || stream.unwritten() <= 64);
             let news = drain(&mut stream);
             prop_assert!(!(was_done && (!news.is_empty() || !stream.is_done())));
             said.extend(news);
@@ -193,11 +195,7 @@ fn start_of(start: u8, cfg: &Config) -> Stream {
 }
 
 /// Does what `event` stands for, within what the contract allows the caller.
-fn apply(
-    stream: &mut Stream,
-    event: u8,
-    message: &[u8],
-) -> Result<Received, culvert_proto::portal::PortalError> {
+fn apply(stream: &mut Stream, event: u8, message: &[u8]) -> Result<Received, PortalError> {
     match event {
         0 => stream.connected(),
         1 => stream.on_read(stream.can_read().min(message.len())),

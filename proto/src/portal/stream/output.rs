@@ -1,7 +1,7 @@
 //! Outputs of a stream.
 
 use super::{Due, Phase, Stream};
-use crate::portal::{Control, Extension};
+use crate::portal::{Control, Extension, Features};
 
 impl Stream {
     // (D) Outputs.
@@ -84,5 +84,11 @@ impl Stream {
     #[must_use]
     pub fn peer_is_culvert(&self) -> bool {
         self.culvert
+    }
+
+    /// What both ends agreed on; nothing before the stream is open, and with an Ockam peer.
+    #[must_use]
+    pub fn features(&self) -> Features {
+        self.agreed
     }
 }
