@@ -13,7 +13,7 @@
 //! on the payload.
 
 use crate::cbor::{self, ARRAY_INDEFINITE, head_len, write_head};
-use crate::limits::MAX_HOPS;
+use crate::limits::{MAX_HOPS, MAX_ROUTE};
 use crate::message::Layout;
 use crate::route::RouteView;
 use core::ops::Range;
@@ -27,6 +27,10 @@ pub enum RewriteError {
     /// One of the routes would have more than [`MAX_HOPS`] addresses.
     #[error("route of more than {MAX_HOPS} hops")]
     TooManyHops,
+    /// One of the routes would take more than [`MAX_ROUTE`] bytes, which no receiver accepts. Only
+    /// routes that are not encoded canonically get there.
+    #[error("route of more than {MAX_ROUTE} bytes")]
+    TooLong,
     /// The bytes in front of the message are too few for the new prefix.
     #[error("not enough headroom")]
     NoRoom,
@@ -164,6 +168,12 @@ impl Rewrite<'_> {
         let kept = self.kept_start(msg, layout)?..layout.onward_end as usize;
         if kept.start > kept.end || layout.tail_start() > msg.len() {
             return Err(RewriteError::Layout);
+        }
+        let onward_len = self.push_onward.elements().len() + kept.len();
+        let return_len = self.push_return.elements().len()
+            + layout.return_end.saturating_sub(layout.return_start) as usize;
+        if onward_len > MAX_ROUTE || return_len > MAX_ROUTE {
+            return Err(RewriteError::TooLong);
         }
         let before_kept =
             outer_head_len(layout) + head_len(onward_hops) + self.push_onward.elements().len();
