@@ -1,0 +1,200 @@
+//! Writes the seeds of all targets, from the test vectors: `corpus/<target>/seed-<number>`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// Longest seed in bytes. Longer inputs slow the fuzzer down and teach it little.
+const MAX_SEED: usize = 2048;
+/// Most seeds of one kind in one target.
+const MAX_SEEDS: usize = 30;
+
+fn main() -> io::Result<()> {
+    let routed = [
+        hex_members("transport_messages", &["hex"]),
+        hex_members("decode_rules", &["hex"]),
+    ]
+    .concat();
+    write("frame", frames())?;
+    write("message_rewrite", rewrites(&routed))?;
+    write(
+        "cbor",
+        [routed, hex_members("requests", &["cbor_hex"])].concat(),
+    )?;
+    write("portal", portals())?;
+    write("handshake", handshakes())?;
+    write("transport", transports())?;
+    let members = ["change_history_cbor", "received", "known"];
+    write("change_history", hex_members("identities", &members))
+}
+
+/// Replaces the seeds of one target.
+fn write(target: &str, seeds: Vec<Vec<u8>>) -> io::Result<()> {
+    let folder = home().join("corpus").join(target);
+    fs::create_dir_all(&folder)?;
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        // Findings have names; only numbers are made here.
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if name
+            .strip_prefix("seed-")
+            .is_some_and(|rest| rest.parse::<u32>().is_ok())
+        {
+            fs::remove_file(path)?;
+        }
+    }
+    let distinct: BTreeSet<Vec<u8>> = seeds
+        .into_iter()
+        .filter(|seed| seed.len() <= MAX_SEED)
+        .collect();
+    for (number, seed) in distinct.iter().enumerate() {
+        fs::write(folder.join(format!("seed-{number:03}")), seed)?;
+    }
+    Ok(())
+}
+
+fn home() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+/// All distinct values of members with these names, anywhere in a vector file.
+fn hex_members(file: &str, names: &[&str]) -> Vec<Vec<u8>> {
+    let path = home()
+        .join("../tests/vectors")
+        .join(file)
+        .with_extension("json");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let mut found = BTreeSet::new();
+    collect(&serde_json::from_str(&text).expect(file), names, &mut found);
+    assert!(!found.is_empty(), "{file} has no {names:?}");
+    found.into_iter().take(MAX_SEEDS).collect()
+}
+
+/// A member with a name counts if it is text, or an array of texts.
+fn collect(value: &Value, names: &[&str], found: &mut BTreeSet<Vec<u8>>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match names.contains(&name.as_str()) {
+                    true => found.extend(texts(member)),
+                    false => collect(member, names, found),
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter().for_each(|e| collect(e, names, found)),
+        _ => {}
+    }
+}
+
+fn texts(member: &Value) -> impl Iterator<Item = Vec<u8>> {
+    let elements = member
+        .as_array()
+        .map_or(std::slice::from_ref(member), Vec::as_slice);
+    elements
+        .iter()
+        .filter_map(|text| hex::decode(text.as_str()?).ok())
+}
+
+fn frames() -> Vec<Vec<u8>> {
+    let single = hex_members("transport_messages", &["frame_hex"]);
+    let bad = hex_members("tcp_bad_input", &["sent_hex"]);
+    let several = single.concat();
+    [vec![several], single, bad].concat()
+}
+
+/// Messages with a change in front: none, that of a relay, or the largest.
+fn rewrites(messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let changes = [
+        [0, 0, 0, 0, 0, 0],
+        [1, 2, 1, 32, 1, 0],
+        [1, 32, 31, 200, 255, 255],
+    ];
+    let changes = changes.iter().cycle();
+    messages
+        .iter()
+        .zip(changes)
+        .map(|(message, change)| [&change[..], message].concat())
+        .collect()
+}
+
+/// Single messages, and the recorded conversations as events of a stream.
+fn portals() -> Vec<Vec<u8>> {
+    let mut seeds = hex_members("portal_messages", &["hex"]);
+    let messages = hex_members("portal_outlet_behaviour", &["messages_sent_hex"]);
+    seeds.extend(messages);
+    // Constructor; event 10 or more is a message, others are the socket's.
+    let hear = |message: &[u8]| [&[10, message.len() as u8][..], message].concat();
+    let pong = hear(b"\x01CVT1\x07\x20");
+    let data = hear(b"\x03\x05hello");
+    let credit = hear(&[4, 8]);
+    let conversation = [
+        &pong[..],
+        &data,
+        &[2, 8],
+        &[0; 8],
+        &credit,
+        &[3, 5],
+        &[0; 5],
+    ]
+    .concat();
+    seeds.push([&[0][..], &conversation, &[4, 0], &hear(&[5])].concat());
+    seeds.push([&[0][..], &conversation, &hear(&[6])].concat());
+    seeds.push([&[0][..], &hear(&[1]), &data, &hear(&[2])].concat());
+    seeds.push([&[1][..], &data, &[4, 0]].concat());
+    seeds.push([&[2][..], &data, &[0, 0], &[4, 0]].concat());
+    seeds.push([&[3, 0, 0][..], &data, &credit, &[5, 0]].concat());
+    seeds.push([&[3, 1, 0][..], &data].concat());
+    seeds.push([&[0x43, 0, 0][..], &hear(b"\x03\x01a\x01\x00\x00"), &[6, 0]].concat());
+    seeds.push(vec![0, 9, 0]);
+    seeds
+}
+
+fn handshakes() -> Vec<Vec<u8>> {
+    let genuine = culvert_fuzz::genuine_handshake();
+    let mut seeds: Vec<Vec<u8>> = (0..)
+        .zip(&genuine)
+        .map(|(mode, m)| tagged(mode, m))
+        .collect();
+    for number in 0..3 {
+        seeds.push(vec![5, number]);
+        for offset in [0_u8, 31, 40, 90, 200] {
+            seeds.push(vec![5, number, 0, offset, 1]);
+        }
+    }
+    let names = ["message_2_payload_cbor", "message_3_payload_cbor"];
+    let payloads = hex_members("secure_channel_handshake", &names);
+    seeds.extend(payloads.iter().map(|payload| tagged(3, payload)));
+    let histories = hex_members("identities", &["change_history_cbor"]);
+    seeds.extend(
+        histories
+            .iter()
+            .take(3)
+            .map(|h| tagged(4, &[&[0x82], &h[..], &[0x80]].concat())),
+    );
+    seeds
+}
+
+fn tagged(mode: u8, rest: &[u8]) -> Vec<u8> {
+    [&[mode], rest].concat()
+}
+
+/// Orders of messages, and the recorded plaintexts.
+fn transports() -> Vec<Vec<u8>> {
+    let mut seeds = hex_members("secure_channel_handshake", &["plaintext_cbor"]);
+    let in_order = [0, 0, 0].repeat(100);
+    let gaps = [1, 0, 33].repeat(30);
+    let late = [1, 0, 40, 2, 0, 20, 2, 0, 20, 2, 0, 70].repeat(10);
+    let far = [3, 0x03, 0xe8, 3, 0x07, 0xd0, 3, 0, 0].to_vec();
+    let damaged = [
+        0xc0, 0, 0, 12, 1, 0, 0, 0, 0xc0, 0, 0, 3, 0x80, 0xc1, 0, 40, 99, 20,
+    ]
+    .to_vec();
+    seeds.extend([in_order, gaps, late, far, damaged]);
+    seeds
+}
