@@ -208,6 +208,11 @@ impl Channel {
         self.route.borrow().first().and_then(key::minted)
     }
 
+    /// The hops to the peer's node, first local hop included.
+    pub(crate) fn way_to_peer(&self) -> Route {
+        self.route.borrow().without_last()
+    }
+
     /// The flow control ids of what comes out of the channel.
     pub fn producer(&self) -> Producer {
         self.producer
@@ -442,8 +447,7 @@ impl Channel {
             return Outcome::Refused(Refusal::ChannelDown);
         }
         let (pool, counters) = (shard.pool(), shard.counters());
-        if let Err(reason) = packet.advance(culvert_proto::route::RouteView::EMPTY, pool, counters)
-        {
+        if let Err(reason) = packet.advance(shard, culvert_proto::route::RouteView::EMPTY) {
             return Outcome::Refused(reason);
         }
         let depth = packet.depth + 1;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use culvert_proto::flow_control::FlowId;
 use culvert_proto::frame::{self, Decoded, FrameError};
+use culvert_proto::route::RouteView;
 use monoio::buf::SliceMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream as Socket;
@@ -122,15 +123,16 @@ impl Link {
         Ok(link)
     }
 
-    /// Queues a message for the peer: its first onward hop is this link.
-    pub(crate) fn transmit(&self, shard: &Shard, packet: Packet) -> Outcome {
+    /// Queues a message for the peer, with its first onward hop (this link, or a name that leads
+    /// to it) replaced by `push`.
+    pub(crate) fn transmit(&self, shard: &Shard, packet: Packet, push: RouteView<'_>) -> Outcome {
         if self.end.get().is_some() {
             return Outcome::Refused(Refusal::UnknownAddress);
         }
         if packet.via.is_some_and(|via| via.key == self.address.key) {
             self.exposed.set(true);
         }
-        match packet.into_frame(shard.pool()) {
+        match packet.into_frame(push, shard.pool()) {
             Ok((front, body)) => {
                 let first = front.and_then(|front| self.queue.push(front));
                 self.queue

@@ -9,9 +9,10 @@ use culvert_proto::rewrite::Rewrite;
 use culvert_proto::route::{Route, RouteView};
 
 use crate::buffer::{HEADROOM, Pool, TAILROOM};
-use crate::key::LocalAddress;
+use crate::key::{Key, LocalAddress};
 use crate::metrics::Counters;
 use crate::reason::Refusal;
+use crate::shard::Shard;
 
 /// Most layers (channels inside channels) one received message may unfold into.
 pub(crate) const MAX_DEPTH: u8 = 8;
@@ -147,14 +148,19 @@ impl Packet {
         }
     }
 
+    /// The local address the message came in by: a link, or the channel it came out of.
+    pub fn came_by(&self) -> Option<Key> {
+        self.via.map(|via| via.key)
+    }
+
     /// Removes the first onward hop, puts `push` in its place and writes the way the message came
     /// into its return route. In place where there is room.
-    pub(crate) fn advance(
-        &mut self,
-        push: RouteView<'_>,
-        pool: &Pool,
-        counters: &Counters,
-    ) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::RouteTooLong`].
+    pub fn advance(&mut self, shard: &Shard, push: RouteView<'_>) -> Result<(), Refusal> {
+        let (pool, counters) = (shard.pool(), shard.counters());
         let via = self.via.map(|v| v.encoded());
         let rewrite = self.rewrite(1, push, via.as_ref().map_or(&[], |v| v));
         let needed = rewrite
@@ -179,15 +185,16 @@ impl Packet {
         Ok(())
     }
 
-    /// The frame to send on a link: first onward hop removed, way it came written, length in
-    /// front. One buffer when the new head fits in front of the unchanged rest, otherwise the head
+    /// The frame to send on a link: first onward hop replaced by `push`, way it came written,
+    /// length in front. One buffer when the new head fits in front of the unchanged rest, otherwise the head
     /// in a buffer of its own: the payload is never moved.
     pub(crate) fn into_frame(
         mut self,
+        push: RouteView<'_>,
         pool: &Pool,
     ) -> Result<(Option<BytesMut>, BytesMut), Refusal> {
         let via = self.via.map(|v| v.encoded());
-        let rewrite = self.rewrite(1, view_or_empty(&[]), via.as_ref().map_or(&[], |v| v));
+        let rewrite = self.rewrite(1, push, via.as_ref().map_or(&[], |v| v));
         let prefix = rewrite
             .prefix_len(self.message(), &self.layout)
             .map_err(|_| Refusal::RouteTooLong)?;

@@ -11,7 +11,7 @@ use async_channel::{Receiver, Sender, TrySendError};
 use bytes::BytesMut;
 use culvert_proto::address::{AddressRef, LOCAL};
 use culvert_proto::flow_control::{FlowControls, FlowId};
-use culvert_proto::route::Route;
+use culvert_proto::route::{Route, RouteView};
 
 use crate::buffer::Pool;
 use crate::channel::Sink;
@@ -59,6 +59,8 @@ struct Inner {
     listener: FlowId,
     /// Flow control id behind everything this node opened itself.
     outgoing: FlowId,
+    /// Flow control id behind channels this node accepted.
+    accepted: FlowId,
     sink: Cell<Option<LocalAddress>>,
     pool: Pool,
     counters: Arc<Counters>,
@@ -79,9 +81,10 @@ impl Shard {
             number,
             table: RefCell::new(Table::new(number)),
             flow: RefCell::new(FlowControls::new()),
-            next_flow: Cell::new(3),
+            next_flow: Cell::new(4),
             listener: FlowId::new(1),
             outgoing: FlowId::new(2),
+            accepted: FlowId::new(3),
             sink: Cell::new(None),
             pool: Pool::default(),
             counters,
@@ -194,6 +197,7 @@ impl Shard {
             tag: 0,
         });
         self.open_to_all(sink.key);
+        self.open_to_channels(sink.key);
         self.0.sink.set(Some(sink));
         sink
     }
@@ -205,6 +209,18 @@ impl Shard {
         self.flow(|f| {
             let _ = f.add_consumer(listener, key);
             let _ = f.add_consumer(outgoing, key);
+        });
+    }
+
+    /// The flow control id behind every channel that this node accepted.
+    pub fn accepted_channels_flow(&self) -> FlowId {
+        self.0.accepted
+    }
+
+    /// Lets what comes through channels that this node accepted reach a worker.
+    pub fn open_to_channels(&self, key: Key) {
+        self.flow(|f| {
+            let _ = f.add_consumer(self.0.accepted, key);
         });
     }
 
@@ -291,6 +307,26 @@ impl Shard {
         None
     }
 
+    /// The hops that lead to the node behind a link or at the far end of a channel, not through
+    /// the channel itself.
+    pub fn way_to_peer(&self, key: Key) -> Option<Route> {
+        match self.0.table.borrow().by_key(key)?.1 {
+            Entry::Link(link) => Some(Self::route_to(link.address)),
+            Entry::Decryptor(channel) | Entry::Encryptor(channel) => Some(channel.way_to_peer()),
+            Entry::Stream(_) | Entry::Worker(_) => None,
+        }
+    }
+
+    /// Runs a task on this shard.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        monoio::spawn(task);
+    }
+
+    /// Waits.
+    pub async fn sleep(&self, time: std::time::Duration) {
+        monoio::time::sleep(time).await;
+    }
+
     /// The key behind the first hop of a route, if it is on this shard.
     pub fn first_key(&self, route: &Route) -> Option<Key> {
         let first = route.first()?;
@@ -361,7 +397,7 @@ impl Shard {
         match entry {
             Entry::Link(link) => {
                 self.expose(packet.via);
-                link.transmit(self, packet)
+                link.transmit(self, packet, RouteView::EMPTY)
             }
             Entry::Decryptor(channel) => channel.receive(self, packet),
             Entry::Encryptor(channel) => channel.send(self, packet),
@@ -370,6 +406,25 @@ impl Shard {
                 self.expose(packet.via);
                 worker.handle(self, address, packet)
             }
+        }
+    }
+
+    /// Sends a message on with its first onward hop replaced by `way`, on behalf of a worker that
+    /// may send there. Nothing of the message is moved when the way leads over a link.
+    pub fn forward(&self, mut packet: Packet, way: &Route) -> Outcome {
+        if let Some(key) = self.first_key(way) {
+            let link = match self.0.table.borrow().by_key(key) {
+                Some((_, Entry::Link(link))) => Some(Rc::clone(link)),
+                _ => None,
+            };
+            if let Some(link) = link {
+                self.expose(packet.via);
+                return link.transmit(self, packet, way.view().without_first());
+            }
+        }
+        match packet.advance(self, way.view()) {
+            Ok(()) => self.dispatch(packet),
+            Err(reason) => Outcome::Refused(reason),
         }
     }
 
@@ -572,7 +627,8 @@ impl Shard {
         });
     }
 
-    fn tell_all_ways(&self, to: u8, what: impl FnOnce(&Self) + Send + 'static) {
+    /// Has a shard do something, waiting for room in its inbox if there is none.
+    pub fn tell_all_ways(&self, to: u8, what: impl FnOnce(&Self) + Send + 'static) {
         let message = Handoff::Run(Box::new(what));
         if let Err(TrySendError::Full(message)) = self.0.peers[to as usize].try_send(message) {
             let sender = self.0.peers[to as usize].clone();

@@ -1,2 +1,57 @@
-//! Placeholder.
-fn main() {}
+//! `culvert-relay`: the relay that edges meet at.
+//!
+//! ```text
+//! edge -- TCP --> link -> router -> link -- TCP --> edge
+//!                           |
+//!                           +-> api (secure channels) -> forwarding_service (names)
+//! ```
+
+mod cli;
+mod forwarder;
+mod probe;
+mod registry;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Output};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CULVERT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let color = std::env::var_os("NO_COLOR").is_none()
+        && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(color)
+        .init();
+    match serve::run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error, cli.output);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes an error where the user looks for it.
+fn report(error: &serve::Error, output: Output) {
+    use std::io::Write as _;
+    let mut stderr = std::io::stderr();
+    let _ = match output {
+        Output::Text => writeln!(stderr, "error: {error}\n  {}", error.hint()),
+        Output::Json => {
+            let json = serde_json::json!({
+                "error": { "message": error.to_string(), "hint": error.hint() }
+            });
+            writeln!(stderr, "{json}")
+        }
+    };
+}

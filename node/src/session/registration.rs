@@ -89,8 +89,7 @@ fn explain(name: &str, reason: forwarder::Refusal) -> String {
 impl Worker for RelayClient {
     fn handle(&self, shard: &Shard, _me: LocalAddress, mut packet: Packet) -> Outcome {
         if packet.onward().hops() > 1 {
-            let (pool, counters) = (shard.pool(), shard.counters());
-            return match packet.advance(RouteView::EMPTY, pool, counters) {
+            return match packet.advance(shard, RouteView::EMPTY) {
                 Ok(()) => shard.dispatch(packet),
                 Err(reason) => Outcome::Refused(reason),
             };

@@ -1,0 +1,59 @@
+//! The command line of the relay.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Routes encrypted messages between edges that cannot reach each other.
+///
+/// Edges register a name over a secure channel; messages sent to that name are passed on
+/// unread. Nothing listens on other interfaces unless asked to.
+#[derive(Debug, Parser)]
+#[command(
+    name = "culvert-relay",
+    version,
+    after_help = "Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.\n\
+                  Logs go to stderr; CULVERT_LOG sets what is logged (for example 'debug')."
+)]
+pub(crate) struct Cli {
+    /// Address to accept edges on.
+    #[arg(long, default_value = "127.0.0.1:4000", env = "CULVERT_RELAY_LISTEN")]
+    pub listen: SocketAddr,
+    /// Directory with the relay's identity; created when missing.
+    #[arg(long, env = "CULVERT_HOME")]
+    pub home: Option<PathBuf>,
+    /// Threads; 0 for one per core.
+    #[arg(long, default_value_t = 0)]
+    pub shards: usize,
+    /// Let nodes register names without a secure channel (they cannot prove who they are).
+    #[arg(long)]
+    pub allow_plain_registration: bool,
+    /// Names that may be registered at once.
+    #[arg(long, default_value_t = 100_000)]
+    pub max_forwarders: usize,
+    /// Links open at once, in all.
+    #[arg(long, default_value_t = 100_000)]
+    pub max_links: u64,
+    /// Seconds within which a begun frame must be complete.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    pub frame_timeout: u64,
+    /// Seconds after which a peer that takes nothing is closed.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    pub stall_timeout: u64,
+    /// Address to serve metrics on (Prometheus text at /metrics).
+    #[arg(long)]
+    pub metrics: Option<SocketAddr>,
+    /// Form of what is written to stdout, and of errors.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,238 @@
+//! Forwarders: names that lead to the nodes that registered them (`protocol/04-relay.md`).
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use culvert_crypto::Identifier;
+use culvert_node::key::{Key, LocalAddress};
+use culvert_node::packet::Packet;
+use culvert_node::random_bytes;
+use culvert_node::reason::Refusal;
+use culvert_node::shard::Shard;
+use culvert_node::worker::{Outcome, Worker};
+use culvert_proto::forwarder::{self, Flags, Registration, Reply, Request};
+use culvert_proto::route::Route;
+
+use crate::probe;
+use crate::registry::{Claim, Owner, Registry};
+
+/// What all shards of a relay share.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    /// Who holds which name.
+    pub registry: Registry,
+    /// Whether nodes may register without a secure channel.
+    pub allow_plain: bool,
+}
+
+/// The forwarding service: takes registrations.
+pub(crate) struct ForwardingService(pub Arc<Relay>);
+
+impl Worker for ForwardingService {
+    fn handle(&self, shard: &Shard, _me: LocalAddress, packet: Packet) -> Outcome {
+        if packet.onward().hops() != 1 {
+            return Outcome::Refused(Refusal::UnexpectedHops);
+        }
+        let Some(came_by) = packet.came_by() else {
+            return Outcome::Refused(Refusal::NotAuthenticated);
+        };
+        let (name, extension) = match Request::decode(packet.payload()) {
+            Ok(Request {
+                registration: Registration::Named(name),
+                extension,
+            }) => (name.to_owned(), extension),
+            Ok(Request { extension, .. }) => (hex::encode(random_bytes::<16>()), extension),
+            Err(error) => {
+                tracing::info!(%error, "a registration was refused");
+                return Outcome::Refused(Refusal::RelayName);
+            }
+        };
+        let request = Asked {
+            relay: Arc::clone(&self.0),
+            name,
+            extension,
+            came_by,
+            identity: packet.identity,
+            back: packet.return_route(),
+        };
+        if request.identity.is_none() && !self.0.allow_plain {
+            request.refuse(shard, forwarder::Refusal::NotAllowed);
+            return Outcome::Refused(Refusal::PlainRegistration);
+        }
+        match self
+            .0
+            .registry
+            .claim(&request.name, came_by, request.identity)
+        {
+            Claim::Free => {
+                let held_by = self.0.registry.holder(&request.name);
+                request.grant(shard, held_by)
+            }
+            Claim::Probe(owner) => {
+                probe::ask(shard, owner, request);
+                Outcome::Done
+            }
+            Claim::Taken => request.taken(shard),
+            Claim::Full => {
+                request.refuse(shard, forwarder::Refusal::Full);
+                Outcome::Refused(Refusal::TooManyForwarders)
+            }
+        }
+    }
+}
+
+/// One registration under way. It may wait for a probe on another shard, so it owns what it needs.
+pub(crate) struct Asked {
+    relay: Arc<Relay>,
+    name: String,
+    extension: Option<Flags>,
+    came_by: Key,
+    identity: Option<Identifier>,
+    back: Route,
+}
+
+impl Asked {
+    /// Makes the forwarder and confirms; runs on the shard the registration came to.
+    pub(crate) fn grant(&self, shard: &Shard, instead_of: Option<Key>) -> Outcome {
+        let Some(way) = self.way(shard) else {
+            return Outcome::Refused(Refusal::UnknownAddress);
+        };
+        let made = shard.add_worker(Rc::new(Forwarder {
+            relay: Arc::clone(&self.relay),
+            name: self.name.clone(),
+            way: way.clone(),
+            granted: Cell::new(None),
+        }));
+        let address = match made {
+            Ok(address) => address,
+            Err(reason) => return Outcome::Refused(reason),
+        };
+        shard.counters().forwarders.add(1);
+        let owner = Owner {
+            forwarder: address.key,
+            came_by: self.came_by,
+            identity: self.identity,
+            way,
+        };
+        let Ok(replaced) = self.relay.registry.give(&self.name, owner, instead_of) else {
+            shard.remove(address.key);
+            return self.taken(shard);
+        };
+        if !shard.depend(self.came_by, address.key) {
+            // The registrant has left meanwhile.
+            shard.remove(address.key);
+            return Outcome::Refused(Refusal::UnknownAddress);
+        }
+        let worker = forwarder::worker_name(&self.name);
+        publish(shard, worker.clone(), address.key);
+        if let Some(old) = replaced {
+            remove_anywhere(shard, old.forwarder);
+        }
+        tracing::info!(name = self.name, identity = ?self.identity.map(|i| i.to_string()), "registered");
+        let text = worker.as_str();
+        let answer = Reply::Confirmed {
+            text,
+            extension: self.extension,
+        }
+        .encode();
+        shard.send(&self.back, &Shard::named_route(worker.as_bytes()), &answer)
+    }
+
+    /// The hops to put in front of forwarded messages: the way back without the registrant's own
+    /// worker. Culvert edges ask for the link instead of the channel, because the end-to-end
+    /// channel inside protects the messages already.
+    fn way(&self, shard: &Shard) -> Option<Route> {
+        if self.extension.is_some_and(|flags| flags.over_link) && self.back.hops() == 2 {
+            return shard.way_to_peer(self.came_by);
+        }
+        Some(self.back.without_last())
+    }
+
+    /// Refuses because the name belongs to somebody else.
+    pub(crate) fn taken(&self, shard: &Shard) -> Outcome {
+        tracing::warn!(
+            name = self.name,
+            claimant = ?self.identity.map(|i| i.to_string()),
+            "a registration was refused: the name is held by somebody else"
+        );
+        self.refuse(shard, forwarder::Refusal::Taken);
+        Outcome::Refused(Refusal::RelayNameTaken)
+    }
+
+    /// Explains a refusal to a node that understands it; the reference is told nothing.
+    fn refuse(&self, shard: &Shard, reason: forwarder::Refusal) {
+        if self.extension.is_none() {
+            return;
+        }
+        let service = forwarder::STATIC_FORWARDING_SERVICE.as_bytes();
+        let answer = Reply::Refused {
+            name: &self.name,
+            reason,
+        }
+        .encode();
+        let outcome = shard.send(&self.back, &Shard::named_route(service), &answer);
+        shard.settle(outcome, "refusal of a registration");
+    }
+}
+
+/// Makes a name known on every shard.
+fn publish(shard: &Shard, name: String, key: Key) {
+    set_name(shard, &name, key);
+    shard.tell_others(move |shard| set_name(shard, &name, key));
+}
+
+fn set_name(shard: &Shard, name: &str, key: Key) {
+    shard.set_name(name.as_bytes(), key);
+    shard.open_to_all(key);
+    shard.open_to_channels(key);
+}
+
+fn remove_anywhere(shard: &Shard, key: Key) {
+    if key.shard() == shard.number() {
+        shard.remove(key);
+    } else {
+        shard.tell_all_ways(key.shard(), move |shard| shard.remove(key));
+    }
+}
+
+/// One name: passes messages on to the node that registered it (`protocol/04-relay.md` 3).
+struct Forwarder {
+    relay: Arc<Relay>,
+    name: String,
+    way: Route,
+    /// The source permissions were last granted for, so that a steady one costs nothing.
+    granted: Cell<Option<Key>>,
+}
+
+impl Worker for Forwarder {
+    fn handle(&self, shard: &Shard, _me: LocalAddress, packet: Packet) -> Outcome {
+        let came_by = packet.came_by();
+        if let Some(from) = came_by
+            && self.granted.get() != Some(from)
+            && let Some(to) = shard.first_key(&self.way)
+        {
+            shard.grant(from, to);
+            self.granted.set(Some(from));
+        }
+        shard.forward(packet, &self.way)
+    }
+
+    fn lost(&self, shard: &Shard, me: LocalAddress, _what: Key) {
+        shard.remove(me.key);
+    }
+
+    fn removed(&self, shard: &Shard, me: LocalAddress) {
+        let key = me.key;
+        shard.counters().forwarders.sub(1);
+        self.relay.registry.release(&self.name, key);
+        let name = forwarder::worker_name(&self.name);
+        forget(shard, &name, key);
+        shard.tell_others(move |shard| forget(shard, &name, key));
+    }
+}
+
+fn forget(shard: &Shard, name: &str, key: Key) {
+    shard.clear_name(name.as_bytes(), key);
+    shard.flow(|f| f.remove(key));
+}

@@ -1,0 +1,179 @@
+//! Starting the relay and running until it is told to end.
+
+use std::cell::RefCell;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use culvert_crypto::channel::Endpoint;
+use culvert_crypto::trust::Trust;
+use culvert_node::channel::{API, ChannelListener, Credentials};
+use culvert_node::limits::Limits;
+use culvert_node::node::{Node, NodeConfig};
+use culvert_node::shard::Shard;
+use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
+use culvert_node::{SeenHistories, control};
+use culvert_proto::forwarder::{FORWARDING_SERVICE, STATIC_FORWARDING_SERVICE};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cli::{Cli, Output};
+use crate::forwarder::{ForwardingService, Relay};
+use crate::registry::Registry;
+
+/// Why the relay cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The node did not start.
+    #[error("{0}")]
+    Start(io::Error),
+    /// Metrics cannot be served.
+    #[error("cannot serve metrics on {0}: {1}")]
+    Metrics(SocketAddr, io::Error),
+    /// The identity cannot be read or made.
+    #[error("{0}")]
+    Identity(String),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(io::Error),
+}
+
+impl Error {
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> String {
+        match self {
+            Self::Start(_) => "choose another --listen address, or end what uses this one".into(),
+            Self::Metrics(..) => "choose another --metrics address".into(),
+            Self::Identity(_) => String::new(),
+            Self::Signals(_) => {
+                "this needs a working signalfd or pipe; check the open files limit".into()
+            }
+        }
+    }
+}
+
+/// Runs until SIGINT or SIGTERM.
+pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
+    let (endpoint, identifier) = temporary_identity()?;
+    let shards = match cli.shards {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    };
+    let config = NodeConfig {
+        shards,
+        listen: Some(cli.listen),
+        limits: Limits {
+            links_per_shard: cli.max_links.div_ceil(shards as u64).max(1),
+            frame_timeout_ms: cli.frame_timeout.saturating_mul(1000),
+            stall_timeout_ms: cli.stall_timeout.saturating_mul(1000),
+            ..Limits::default()
+        },
+    };
+    let relay = Arc::new(Relay {
+        registry: Registry::new(cli.max_forwarders),
+        allow_plain: cli.allow_plain_registration,
+    });
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
+    let node = Node::start(&config, move |shard| set_up(shard, &endpoint, &relay))
+        .map_err(Error::Start)?;
+    let metrics = match cli.metrics {
+        None => None,
+        Some(at) => {
+            let listener = TcpListener::bind(at).map_err(|error| Error::Metrics(at, error))?;
+            let at = listener
+                .local_addr()
+                .map_err(|error| Error::Metrics(at, error))?;
+            control::serve_metrics(listener, node.counters())
+                .map_err(|error| Error::Metrics(at, error))?;
+            Some(at)
+        }
+    };
+    announce(cli, &node, &identifier, metrics);
+    signals.forever().next();
+    tracing::info!("ending");
+    node.shutdown();
+    Ok(())
+}
+
+fn temporary_identity() -> Result<(Endpoint, String), Error> {
+    use culvert_crypto::identity::Identity;
+    use culvert_crypto::secret::Secret;
+    use culvert_crypto::vault::{KeyType, SigningVault, SoftwareVault};
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    let mut vault = SoftwareVault::new();
+    let key = vault
+        .generate(KeyType::Ed25519, &Secret::new(culvert_node::random_bytes()))
+        .map_err(|e| Error::Identity(e.to_string()))?;
+    let identity = Identity::create(&vault, &key, now, now + 315_360_000)
+        .map_err(|e| Error::Identity(e.to_string()))?;
+    let secret = Secret::new(culvert_node::random_bytes());
+    let public = culvert_crypto::primitives::curve25519::x25519_public_key(&secret);
+    let attestation = culvert_crypto::purpose_key::attest(
+        &vault,
+        &identity,
+        &culvert_proto::credential::PurposePublicKey::SecureChannel(public.into()),
+        now,
+    )
+    .map_err(|e| Error::Identity(e.to_string()))?;
+    let endpoint = Endpoint::new(&identity, secret, attestation, Vec::new())
+        .map_err(|e| Error::Identity(e.to_string()))?;
+    Ok((endpoint, identity.identifier().to_string()))
+}
+
+fn set_up(shard: &Shard, endpoint: &Endpoint, relay: &Arc<Relay>) {
+    let credentials = Credentials {
+        endpoint: endpoint.clone(),
+        // Anybody may prove who they are; what they may do is decided by the services.
+        trust: Trust::Anyone,
+        histories: Rc::new(RefCell::new(SeenHistories::default())),
+    };
+    let channels = ChannelListener::new(credentials, shard.accepted_channels_flow());
+    let workers: [(&[u8], Rc<dyn Worker>); 5] = [
+        (ECHO, Rc::new(Echo)),
+        (UPPERCASE, Rc::new(Uppercase)),
+        (API, Rc::new(channels)),
+        (
+            FORWARDING_SERVICE.as_bytes(),
+            Rc::new(ForwardingService(Arc::clone(relay))),
+        ),
+        (
+            STATIC_FORWARDING_SERVICE.as_bytes(),
+            Rc::new(ForwardingService(Arc::clone(relay))),
+        ),
+    ];
+    for (name, worker) in workers {
+        match shard.add_named(name, worker) {
+            Ok(address) => {
+                shard.open_to_all(address.key);
+                shard.open_to_channels(address.key);
+            }
+            Err(reason) => tracing::error!(%reason, "a service could not be started"),
+        }
+    }
+}
+
+fn announce(cli: &Cli, node: &Node, identifier: &str, metrics: Option<SocketAddr>) {
+    let address = node.address().unwrap_or(cli.listen);
+    let (driver, shards) = (node.driver(), node.shards());
+    let line = match cli.output {
+        Output::Json => json!({
+            "event": "listening",
+            "address": address.to_string(),
+            "identifier": identifier,
+            "driver": driver,
+            "shards": shards,
+            "metrics": metrics.map(|at| at.to_string()),
+        })
+        .to_string(),
+        Output::Text => format!(
+            "culvert-relay listening on {address} as {identifier} (driver {driver}, {shards} shards)"
+        ),
+    };
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{line}");
+    let _ = stdout.flush();
+}
