@@ -4,5 +4,10 @@
 mod common;
 mod handshake_vectors;
 mod identities;
+#[cfg(all(feature = "aws-lc", feature = "rustcrypto"))]
+mod oracle;
+mod pairs;
 mod primitives;
+mod probes;
 mod purpose_keys;
+mod transport;
