@@ -10,6 +10,8 @@ use thiserror::Error;
 
 use crate::Identifier;
 use crate::identity::{Histories, Identity, stored};
+use crate::primitives::curve25519;
+use crate::secret::Secret;
 use crate::signed::{self, EnvelopeError};
 use crate::vault::{SigningVault, VaultError, verify as verify_signature};
 
@@ -56,6 +58,12 @@ pub enum PurposeKeyError {
 /// `protocol/12-credentials.md` 1: 60 seconds ahead are tolerated, the last second counts.
 pub(crate) fn is_from_the_future(created_at: u64, now_s: u64) -> bool {
     created_at.saturating_sub(now_s) > ALLOWED_DRIFT
+}
+
+/// The public half of a static X25519 secret, as what an attestation is about.
+#[must_use]
+pub fn channel_key(static_secret: &Secret<32>) -> PurposePublicKey {
+    PurposePublicKey::SecureChannel(curve25519::x25519_public_key(static_secret))
 }
 
 /// Attests a key of `identity` from `now_s` (UNIX seconds) on, for five years or until the

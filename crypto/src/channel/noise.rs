@@ -87,7 +87,10 @@ impl Noise {
     ) -> Result<Vec<u8>, HandshakeError> {
         // `snow` wants room for a tag even where the pattern has none yet.
         let mut message = vec![0; payload.len() + overhead + TAG];
-        let len = self.state()?.write_message(payload, &mut message)?;
+        let len = self
+            .state()?
+            .write_message(payload, &mut message)
+            .map_err(|error| refusal(&error, payload.len() + overhead))?;
         message.truncate(len);
         Ok(message)
     }
@@ -98,13 +101,10 @@ impl Noise {
             return Err(HandshakeError::Length(message.len()));
         }
         let mut payload = vec![0; message.len()];
-        let len =
-            self.state()?
-                .read_message(message, &mut payload)
-                .map_err(|error| match error {
-                    Error::Input => HandshakeError::Length(message.len()),
-                    other => other.into(),
-                })?;
+        let len = self
+            .state()?
+            .read_message(message, &mut payload)
+            .map_err(|error| refusal(&error, message.len()))?;
         payload.truncate(len);
         Ok(payload)
     }
@@ -137,14 +137,13 @@ impl Noise {
     }
 }
 
-impl From<Error> for HandshakeError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Dh => Self::WeakKey,
-            Error::Decrypt => Self::Forged,
-            Error::Input => Self::Length(0),
-            _ => Self::Finished,
-        }
+/// What an error of `snow` means, for a message of `length` bytes.
+fn refusal(error: &Error, length: usize) -> HandshakeError {
+    match error {
+        Error::Dh => HandshakeError::WeakKey,
+        Error::Decrypt => HandshakeError::Forged,
+        Error::Input => HandshakeError::Length(length),
+        _ => HandshakeError::Finished,
     }
 }
 
