@@ -25,6 +25,9 @@ use crate::sys::{self, IovBatch, SocketFd};
 use crate::table::Entry;
 use crate::worker::Outcome;
 
+/// How long what is queued may take to leave after the peer has ended its side.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// How a link came to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
@@ -202,9 +205,9 @@ impl Link {
         };
         self.holds.set(holds);
         if holds > 0 {
-            self.held.shut()
+            self.held.shut();
         } else {
-            self.held.open()
+            self.held.open();
         }
     }
 
@@ -263,7 +266,7 @@ async fn run(
     writer: OwnedWriteHalf<Socket>,
     mut buffer: ReadBuffer,
 ) {
-    let writing = monoio::spawn(write(shard.clone(), Rc::clone(&link), writer));
+    let mut writing = monoio::spawn(write(shard.clone(), Rc::clone(&link), writer));
     let stop = read(&shard, &link, &mut reader, &mut buffer).await;
     match stop {
         Stop::Close(reason) => {
@@ -272,13 +275,20 @@ async fn run(
             }
             // An orderly peer still gets what is queued for it.
             if reason == CloseReason::PeerClosed {
-                link.queue.drain()
+                link.queue.drain();
             } else {
-                link.queue.end()
+                link.queue.end();
             }
             shard.remove(link.address.key);
             shard.counters().close(link.end.get().unwrap_or(reason));
-            writing.await;
+            // A peer that has ended its side may still take what is queued, but not for ever.
+            if monoio::time::timeout(LINGER, &mut writing).await.is_err() {
+                link.queue.end();
+                if let Some(fd) = link.fd.get() {
+                    fd.shutdown();
+                }
+                writing.await;
+            }
             link.fd.set(None);
             buffer.release(shard.pool());
         }

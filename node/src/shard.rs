@@ -609,7 +609,7 @@ impl Shard {
             Outcome::Close(reason) => {
                 if let Some(via) = via {
                     self.tell_all_ways(via.key.shard(), move |shard| {
-                        shard.close_link(via.key, reason)
+                        shard.close_link(via.key, reason);
                     });
                 }
             }
@@ -672,7 +672,7 @@ impl Shard {
             self.permit_answers(behind, consumer);
         } else {
             self.tell_all_ways(behind.shard(), move |shard| {
-                shard.permit_answers(behind, consumer)
+                shard.permit_answers(behind, consumer);
             });
         }
     }

@@ -115,7 +115,7 @@ fn temporary_identity() -> Result<(Endpoint, String), Error> {
     let attestation = culvert_crypto::purpose_key::attest(
         &vault,
         &identity,
-        &culvert_proto::credential::PurposePublicKey::SecureChannel(public.into()),
+        &culvert_proto::credential::PurposePublicKey::SecureChannel(public),
         now,
     )
     .map_err(|e| Error::Identity(e.to_string()))?;

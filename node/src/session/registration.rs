@@ -215,7 +215,7 @@ async fn register(
         changed: Notify::default(),
     });
     let worker: Rc<dyn Worker> = Rc::<RelayClient>::clone(&client);
-    let address = shard.add_worker(worker).map_err(|reason| reason.name())?;
+    let address = shard.add_worker(worker).map_err(Refusal::name)?;
     shard.depend(link.address.key, address.key);
     shard.permit_answers(first, address.key);
     shard.permit_answers(link.address.key, address.key);

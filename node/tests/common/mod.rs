@@ -99,7 +99,7 @@ pub(crate) fn inlet_node(me: &Endpoint, far: SocketAddr, allowed: Identifier) ->
     let address = socket.local_addr().unwrap();
     let (reporter, events) = Reporter::new();
     node.on_shard(0, move |shard| {
-        start_inlet(shard, &me, far, allowed, socket, reporter)
+        start_inlet(shard, &me, far, allowed, socket, reporter);
     })
     .unwrap();
     InletNode {

@@ -1,0 +1,179 @@
+//! The data path takes nothing from the heap once it is warm.
+//!
+//! One test in a process of its own: the counter sees every thread.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+
+use culvert_crypto::trust::Trust;
+use culvert_crypto::vault::KeyType;
+use culvert_node::key::LocalAddress;
+use culvert_node::node::Node;
+use culvert_node::packet::Packet;
+use culvert_node::session::Event;
+use culvert_node::shard::Shard;
+use culvert_node::worker::{Outcome, Worker};
+use culvert_proto::message::Message;
+use culvert_proto::route::Route;
+
+use common::{config, endpoint, inlet_node, outlet_node, wait_for};
+
+#[global_allocator]
+static HEAP: dhat::Alloc = dhat::Alloc;
+
+/// Heap blocks taken while `work` ran.
+fn blocks(mut work: impl FnMut()) -> u64 {
+    let before = dhat::HeapStats::get().total_blocks;
+    work();
+    dhat::HeapStats::get().total_blocks - before
+}
+
+/// Passes messages on to the node that asked for it, as a relay does.
+#[derive(Default)]
+struct Bridge(std::cell::RefCell<Option<Route>>);
+
+impl Worker for Bridge {
+    fn handle(&self, shard: &Shard, _me: LocalAddress, packet: Packet) -> Outcome {
+        let from = packet.came_by().unwrap();
+        if packet.payload() == b"register" {
+            *self.0.borrow_mut() = shard.way_to_peer(from);
+            return shard.reply(packet, b"bridge");
+        }
+        let way = self.0.borrow();
+        let way = way.as_ref().unwrap();
+        shard.grant(from, shard.first_key(way).unwrap());
+        shard.forward(packet, way)
+    }
+}
+
+fn frame(onward: &[&[u8]], return_route: &[&[u8]], payload: &[u8]) -> Vec<u8> {
+    let route = |hops: &[&[u8]]| {
+        let mut route = Route::new();
+        for hop in hops {
+            route.push_back(culvert_proto::address::AddressRef::local(hop));
+        }
+        route
+    };
+    let message = Message::new(route(onward), route(return_route), payload.to_vec()).encode();
+    let mut frame = (message.len() as u32).to_be_bytes().to_vec();
+    frame.extend_from_slice(&message);
+    frame
+}
+
+fn link(address: SocketAddr) -> TcpStream {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket.write_all(&[1]).unwrap();
+    socket.read_exact(&mut [0]).unwrap();
+    socket
+}
+
+/// Reads one frame into a buffer that is large enough; gives its length.
+fn read_frame(socket: &mut TcpStream, buffer: &mut [u8]) -> usize {
+    socket.read_exact(&mut buffer[..4]).unwrap();
+    let len = u32::from_be_bytes(buffer[..4].try_into().unwrap()) as usize;
+    socket.read_exact(&mut buffer[4..4 + len]).unwrap();
+    4 + len
+}
+
+/// Messages through a name, and answers straight back to the link they came from.
+fn relay() {
+    let node = Node::start(&config(true), |shard| {
+        let bridge = shard
+            .add_named(b"bridge", Rc::new(Bridge::default()))
+            .unwrap();
+        shard.open_to_all(bridge.key);
+    })
+    .unwrap();
+    let (mut near, mut far) = (link(node.address().unwrap()), link(node.address().unwrap()));
+    let mut buffer = vec![0; 1 << 20];
+    far.write_all(&frame(&[b"bridge"], &[b"far"], b"register"))
+        .unwrap();
+    read_frame(&mut far, &mut buffer);
+    for size in [64, 1500, 65_536] {
+        let request = frame(&[b"bridge", b"svc"], &[b"near"], &vec![7; size]);
+        near.write_all(&request).unwrap();
+        let len = read_frame(&mut far, &mut buffer);
+        let got = Message::decode(&buffer[4..len]).unwrap();
+        let hops: Vec<Vec<u8>> = got
+            .return_route
+            .iter()
+            .map(|hop| hop.value.to_vec())
+            .collect();
+        let hops: Vec<&[u8]> = hops.iter().map(Vec::as_slice).collect();
+        let answer = frame(&hops, &[b"svc"], &vec![9; size]);
+        let mut rounds = |count| {
+            for _ in 0..count {
+                near.write_all(&request).unwrap();
+                read_frame(&mut far, &mut buffer);
+                far.write_all(&answer).unwrap();
+                read_frame(&mut near, &mut buffer);
+            }
+        };
+        rounds(500);
+        let taken = blocks(|| rounds(2_000));
+        assert!(
+            taken <= 2,
+            "{taken} heap blocks for 4000 relayed messages of {size} bytes"
+        );
+    }
+    node.shutdown();
+}
+
+/// Bytes through an inlet, a secure channel and an outlet, both ways.
+fn portal() {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = service.local_addr().unwrap();
+    let (near, far) = (endpoint(KeyType::Ed25519), endpoint(KeyType::Ed25519));
+    let outlet = outlet_node(&far, Trust::only(near.identifier()), target);
+    let inlet = inlet_node(&near, outlet.address().unwrap(), far.identifier());
+    wait_for(&inlet.events, |event| matches!(event, Event::Up { .. }));
+    let mut client = TcpStream::connect(inlet.address).unwrap();
+    client.set_nodelay(true).unwrap();
+    client.write_all(b"x").unwrap();
+    let (mut server, _) = service.accept().unwrap();
+    server.set_nodelay(true).unwrap();
+    server.read_exact(&mut [0]).unwrap();
+    let (ended, end) = mpsc::channel::<()>();
+    let serving = thread::spawn(move || {
+        let mut buffer = vec![0; 65_536];
+        while let Ok(n) = server.read(&mut buffer) {
+            if n == 0 || server.write_all(&buffer[..n]).is_err() {
+                break;
+            }
+        }
+        drop(ended);
+    });
+    let mut buffer = vec![5; 65_536];
+    for size in [64, 1500, 65_536] {
+        let mut rounds = |count| {
+            for _ in 0..count {
+                client.write_all(&buffer[..size]).unwrap();
+                client.read_exact(&mut buffer[..size]).unwrap();
+            }
+        };
+        rounds(500);
+        let taken = blocks(|| rounds(1_000));
+        assert!(
+            taken <= 20,
+            "{taken} heap blocks for 2000 messages of {size} bytes"
+        );
+    }
+    drop(client);
+    let _ = end.recv();
+    serving.join().unwrap();
+    inlet.node.shutdown();
+    outlet.shutdown();
+}
+
+#[test]
+fn the_warm_data_path_takes_nothing_from_the_heap() {
+    let _profiler = dhat::Profiler::builder().testing().build();
+    relay();
+    portal();
+}
