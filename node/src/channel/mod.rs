@@ -4,24 +4,24 @@
 //! sent to the *encryptor* address leaves encrypted. Both are on the shard of the link that
 //! carries the channel, which it never leaves.
 
+mod listener;
+mod messages;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use culvert_crypto::Identifier;
-use culvert_crypto::channel::{
-    Endpoint, Established, HandshakeError, Initiator, OVERHEAD, OpenError, Opener, Responder,
-    Sealer,
-};
+use culvert_crypto::channel::{Endpoint, HandshakeError, Initiator, Opener, Responder, Sealer};
 use culvert_crypto::identity::Histories;
 use culvert_crypto::trust::Trust;
-use culvert_proto::frame;
-use culvert_proto::message::header_len;
 use culvert_proto::route::Route;
-use culvert_proto::secure_channel::inner::{self, Inner};
+use culvert_proto::secure_channel::inner;
 
-use crate::key::{self, Key, LocalAddress};
+pub use listener::{API, ChannelListener};
+
+use crate::key::{self, LocalAddress};
 use crate::notify::Notify;
-use crate::packet::{MAX_DEPTH, Packet, Producer};
+use crate::packet::{Packet, Producer};
 use crate::random;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
@@ -285,211 +285,6 @@ impl Channel {
         self.changed.until(|| self.end.get()).await
     }
 
-    /// Takes a message for the decryptor address.
-    pub(crate) fn receive(&self, shard: &Shard, packet: Packet) -> Outcome {
-        if packet.onward().hops() != 1 {
-            return Outcome::Refused(Refusal::UnexpectedHops);
-        }
-        if packet.depth >= MAX_DEPTH {
-            return Outcome::Refused(Refusal::TooManyLayers);
-        }
-        let mut state = self.state.borrow_mut();
-        match &mut *state {
-            State::Closed => Outcome::Refused(Refusal::ChannelDown),
-            State::Up(_) => {
-                drop(state);
-                self.receive_transport(shard, packet)
-            }
-            State::Initiating(machine) => {
-                let mut known = self.credentials.histories.borrow_mut();
-                let result = machine.read_message2(packet.payload(), &mut *known, shard.now_s());
-                drop((state, known));
-                match result {
-                    Ok((established, message)) => {
-                        let route = packet.return_route();
-                        self.route.replace(route.clone());
-                        let answer = shard.send(&route, &Shard::route_to(self.decryptor), &message);
-                        shard.settle(answer, "handshake message 3");
-                        self.up(shard, established);
-                        Outcome::Done
-                    }
-                    Err(error) => self.failed(shard, error),
-                }
-            }
-            State::Responding(machine) => {
-                let mut known = self.credentials.histories.borrow_mut();
-                let result = machine.read_message3(packet.payload(), &mut *known, shard.now_s());
-                drop((state, known));
-                match result {
-                    Ok(established) => {
-                        self.up(shard, established);
-                        Outcome::Done
-                    }
-                    Err(error) => self.failed(shard, error),
-                }
-            }
-        }
-    }
-
-    fn failed(&self, shard: &Shard, error: HandshakeError) -> Outcome {
-        if error.is_recoverable() {
-            // Not from the peer: the right message may still come.
-            return Outcome::Refused(Refusal::HandshakeFailed);
-        }
-        tracing::info!(%error, "secure channel handshake refused");
-        let denied = matches!(error, HandshakeError::NotTrusted(_));
-        self.failure.replace(Some(error));
-        self.close(shard, CloseReason::Local);
-        Outcome::Refused(if denied {
-            Refusal::IdentityNotAllowed
-        } else {
-            Refusal::HandshakeFailed
-        })
-    }
-
-    fn up(&self, shard: &Shard, established: Established) {
-        let Established {
-            peer, seal, open, ..
-        } = established;
-        self.state.replace(State::Up(Box::new(Keys { seal, open })));
-        self.peer.set(Some(peer));
-        self.heard_ms.set(shard.now_ms());
-        self.settled();
-        shard.counters().channels.add(1);
-        shard.counters().channels_opened.add(1);
-        tracing::debug!(%peer, initiator = self.initiator, "secure channel up");
-        self.changed.notify();
-    }
-
-    /// The handshake is over, one way or the other.
-    fn settled(&self) {
-        if let Some(count) = self.counted.take() {
-            count.set(count.get().saturating_sub(1));
-        }
-    }
-
-    fn receive_transport(&self, shard: &Shard, packet: Packet) -> Outcome {
-        // The responder follows the initiator when its path changes (13, 10).
-        let moved =
-            (!self.initiator && !self.came_by_known_route(&packet)).then(|| packet.return_route());
-        let depth = packet.depth + 1;
-        let (mut buffer, range) = packet.into_payload();
-        let opened = {
-            let mut state = self.state.borrow_mut();
-            let State::Up(keys) = &mut *state else {
-                return Outcome::Refused(Refusal::ChannelDown);
-            };
-            match keys.open.open(&mut buffer[range.clone()]) {
-                Ok(opened) => opened,
-                Err(error) => return Outcome::Refused(refusal(&error)),
-            }
-        };
-        self.heard_ms.set(shard.now_ms());
-        self.unanswered.set(0);
-        let start = range.start + opened.plaintext.start;
-        let end = range.start + opened.plaintext.end;
-        match inner::parse(&buffer[start..end]) {
-            Ok(Inner::Payload { message }) => {
-                if let Some(route) = moved
-                    && opened.nonce > self.route_nonce.get()
-                {
-                    self.follow(&route);
-                    self.route_nonce.set(opened.nonce);
-                }
-                buffer.truncate(start + message.end);
-                let Ok(mut inside) = Packet::parse(buffer, start + message.start) else {
-                    return Outcome::Refused(Refusal::ChannelContent);
-                };
-                inside.via = Some(self.encryptor);
-                inside.producer = Some(self.producer);
-                inside.identity = self.peer.get();
-                inside.depth = depth;
-                shard.dispatch(inside)
-            }
-            Ok(Inner::Close) => {
-                self.end(shard, CloseReason::PeerClosed, false);
-                Outcome::Done
-            }
-            // Credentials are not looked at yet; the channel goes on as it is.
-            Ok(Inner::Refresh { .. }) => Outcome::Done,
-            Err(_) => Outcome::Refused(Refusal::ChannelContent),
-        }
-    }
-
-    /// Whether the message came the way this end sends: compares bytes, takes no memory.
-    fn came_by_known_route(&self, packet: &Packet) -> bool {
-        let route = self.route.borrow();
-        let mut rest = route.elements();
-        if let Some(via) = packet.via {
-            match rest.strip_prefix(&via.encoded()[..]) {
-                Some(after) => rest = after,
-                None => return false,
-            }
-        }
-        let outer = packet.outer_return_route();
-        rest.starts_with(outer.elements())
-            && route.hops() == usize::from(packet.via.is_some()) + outer.hops() + 1
-    }
-
-    /// Sends by another way from now on: the new hops, then the peer's decryptor as before.
-    fn follow(&self, hops: &Route) {
-        let mut route = hops.clone();
-        let mut current = self.route.borrow_mut();
-        if let Some(last) = current.last() {
-            route.push_back(last);
-        }
-        *current = route;
-    }
-
-    /// Takes a message for the encryptor address and sends it encrypted.
-    pub(crate) fn send(&self, shard: &Shard, mut packet: Packet) -> Outcome {
-        if !self.is_up() {
-            return Outcome::Refused(Refusal::ChannelDown);
-        }
-        let (pool, counters) = (shard.pool(), shard.counters());
-        if let Err(reason) = packet.advance(shard, culvert_proto::route::RouteView::EMPTY) {
-            return Outcome::Refused(reason);
-        }
-        let depth = packet.depth + 1;
-        if depth > MAX_DEPTH {
-            return Outcome::Refused(Refusal::TooManyLayers);
-        }
-        let head = 8 + inner::PAYLOAD_PREFIX.len();
-        let outer = header_len(&self.route.borrow(), &Route::new(), u32::MAX as usize) + frame::LEN;
-        let (mut buffer, message) = packet.into_inner(outer + head, 17, pool, counters);
-        buffer.extend_from_slice(&inner::PAYLOAD_SUFFIX);
-        let start = message.start - head;
-        buffer[start + 8..message.start].copy_from_slice(&inner::PAYLOAD_PREFIX);
-        self.seal_and_send(shard, buffer, start, depth)
-    }
-
-    /// Seals the plaintext that lies 8 bytes behind `start` and ends with the buffer.
-    fn seal_and_send(
-        &self,
-        shard: &Shard,
-        mut buffer: bytes::BytesMut,
-        start: usize,
-        depth: u8,
-    ) -> Outcome {
-        buffer.resize(buffer.len() + OVERHEAD - 8, 0);
-        let sealed = match &mut *self.state.borrow_mut() {
-            State::Up(keys) => keys.seal.seal(&mut buffer[start..]).is_ok(),
-            _ => false,
-        };
-        if !sealed {
-            return Outcome::Refused(Refusal::ChannelDown);
-        }
-        let mut packet = Packet::wrap(
-            buffer,
-            start,
-            &self.route.borrow(),
-            &Route::new(),
-            shard.pool(),
-        );
-        packet.depth = depth;
-        shard.dispatch(packet)
-    }
-
     /// Asks the peer for a sign of life, through the channel.
     pub fn ping(&self, shard: &Shard) {
         let mut route = Shard::route_to(self.encryptor);
@@ -557,101 +352,11 @@ impl Channel {
 /// Session pings carry a CBOR number that comes back unchanged (`protocol/03-portals.md` 9).
 const PING: [u8; 9] = [0x1b, 0x43, 0x75, 0x6c, 0x76, 0x65, 0x72, 0x74, 0x21];
 
-fn refusal(error: &OpenError) -> Refusal {
-    match error {
-        OpenError::Replayed | OpenError::TooOld | OpenError::TooFarAhead => Refusal::ChannelReplay,
-        OpenError::TooShort | OpenError::Forged => Refusal::ChannelForged,
-    }
-}
-
 /// Takes anything and does nothing: answers to pings end here.
 pub(crate) struct Sink;
 
 impl Worker for Sink {
     fn handle(&self, _: &Shard, _: LocalAddress, _: Packet) -> Outcome {
         Outcome::Done
-    }
-}
-
-/// Accepts secure channels: one responder per message it receives.
-pub struct ChannelListener {
-    credentials: Credentials,
-    flow: culvert_proto::flow_control::FlowId,
-    handshakes: Rc<Cell<usize>>,
-}
-
-/// Usual address of a secure channel listener.
-pub const API: &[u8] = b"api";
-
-impl ChannelListener {
-    /// A listener that shows and demands these credentials. What is a consumer of `flow` can be
-    /// reached through the channels it accepts.
-    pub fn new(credentials: Credentials, flow: culvert_proto::flow_control::FlowId) -> Self {
-        Self {
-            credentials,
-            flow,
-            handshakes: Rc::default(),
-        }
-    }
-}
-
-impl Worker for ChannelListener {
-    fn handle(&self, shard: &Shard, _me: LocalAddress, packet: Packet) -> Outcome {
-        if packet.onward().hops() != 1 {
-            return Outcome::Refused(Refusal::UnexpectedHops);
-        }
-        if self.handshakes.get() >= shard.limits().handshakes {
-            return Outcome::Refused(Refusal::TooManyHandshakes);
-        }
-        let credentials = &self.credentials;
-        let accepted = Responder::accept(
-            &credentials.endpoint,
-            credentials.trust.clone(),
-            random::bytes(),
-            packet.payload(),
-        );
-        let (machine, message) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::debug!(%error, "handshake message 1 refused");
-                return Outcome::Refused(Refusal::HandshakeFailed);
-            }
-        };
-        let route = packet.return_route();
-        let Some(first) = route.first().and_then(key::minted).map(|a| a.key) else {
-            return Outcome::Refused(Refusal::UnknownAddress);
-        };
-        let producer = Producer {
-            id: shard.new_flow_id(),
-            spawner: Some(self.flow),
-        };
-        let state = State::Responding(Box::new(machine));
-        let counted = Some(Rc::clone(&self.handshakes));
-        let channel =
-            match Channel::insert(shard, credentials, producer, state, route.clone(), counted) {
-                Ok(channel) => channel,
-                Err(reason) => return Outcome::Refused(reason),
-            };
-        self.handshakes.set(self.handshakes.get() + 1);
-        let me = channel.decryptor.key;
-        self.permit(shard, first, me, &packet);
-        if !shard.depend(first, me) && first.shard() == shard.number() {
-            channel.close(shard, CloseReason::CarrierLost);
-            return Outcome::Refused(Refusal::UnknownAddress);
-        }
-        shard.send(&route, &Shard::route_to(channel.decryptor), &message)
-    }
-}
-
-impl ChannelListener {
-    /// The peer must be able to reach the new channel the way it came, and by any other link
-    /// that the same listener accepted (`protocol/02-routing.md` 6.3).
-    fn permit(&self, shard: &Shard, first: Key, channel: Key, packet: &Packet) {
-        shard.permit_answers(first, channel);
-        if let Some(spawner) = packet.producer.and_then(|p| p.spawner) {
-            shard.flow(|f| {
-                let _ = f.add_consumer(spawner, channel);
-            });
-        }
     }
 }

@@ -1,0 +1,349 @@
+//! A shard: one thread, its links, channels, streams and workers, and how messages get from one
+//! to another.
+
+mod handoff;
+mod router;
+
+use std::cell::{Cell, Ref, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use async_channel::Sender;
+use culvert_proto::address::{AddressRef, LOCAL};
+use culvert_proto::flow_control::{FlowControls, FlowId};
+use culvert_proto::route::Route;
+
+pub(crate) use handoff::{Handoff, INBOX, MovedLink};
+
+use crate::buffer::Pool;
+use crate::channel::Sink;
+use crate::key::{self, Key, LocalAddress};
+use crate::limits::Limits;
+use crate::link::Link;
+use crate::metrics::Counters;
+use crate::packet::MAX_DEPTH;
+use crate::random;
+use crate::reason::{CloseReason, Refusal};
+use crate::table::{Entry, Table};
+use crate::worker::Worker;
+
+/// One shard, seen from its own thread. Cloning is cheap.
+#[derive(Clone)]
+pub struct Shard(Rc<Inner>);
+
+struct Inner {
+    number: u8,
+    table: RefCell<Table>,
+    flow: RefCell<FlowControls<Key>>,
+    next_flow: Cell<u64>,
+    /// Flow control id of this shard's TCP listener.
+    listener: FlowId,
+    /// Flow control id behind everything this node opened itself.
+    outgoing: FlowId,
+    /// Flow control id behind channels this node accepted.
+    accepted: FlowId,
+    sink: Cell<Option<LocalAddress>>,
+    pool: Pool,
+    counters: Arc<Counters>,
+    limits: Arc<Limits>,
+    peers: Vec<Sender<Handoff>>,
+    started: Instant,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        number: u8,
+        peers: Vec<Sender<Handoff>>,
+        counters: Arc<Counters>,
+        limits: Arc<Limits>,
+        started: Instant,
+    ) -> Self {
+        Self(Rc::new(Inner {
+            number,
+            table: RefCell::new(Table::new(number)),
+            flow: RefCell::new(FlowControls::new()),
+            next_flow: Cell::new(4),
+            listener: FlowId::new(1),
+            outgoing: FlowId::new(2),
+            accepted: FlowId::new(3),
+            sink: Cell::new(None),
+            pool: Pool::default(),
+            counters,
+            limits,
+            peers,
+            started,
+        }))
+    }
+
+    /// The number of this shard, from 0.
+    pub fn number(&self) -> u8 {
+        self.0.number
+    }
+
+    /// How many shards the node has.
+    pub fn shards(&self) -> u8 {
+        self.0.peers.len() as u8
+    }
+
+    /// The counters of this shard.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// The limits of this node.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    /// Milliseconds since the node started.
+    pub fn now_ms(&self) -> u64 {
+        self.0.started.elapsed().as_millis() as u64
+    }
+
+    /// Seconds since 1970-01-01 UTC.
+    pub fn now_s(&self) -> u64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs())
+    }
+
+    // Flow control.
+
+    /// A flow control id nobody on this shard has.
+    pub fn new_flow_id(&self) -> FlowId {
+        let id = self.0.next_flow.get();
+        self.0.next_flow.set(id + 1);
+        FlowId::new(id)
+    }
+
+    /// Reads or changes what may reach what. Returns what the closure returns.
+    pub fn flow<T>(&self, change: impl FnOnce(&mut FlowControls<Key>) -> T) -> T {
+        change(&mut self.0.flow.borrow_mut())
+    }
+
+    /// The id of links accepted on this shard: consumers of it are reachable by strangers.
+    pub fn listener_flow(&self) -> FlowId {
+        self.0.listener
+    }
+
+    /// The id behind links and channels this node opened: consumers of it are reachable by the far
+    /// sides this node chose.
+    pub fn outgoing_flow(&self) -> FlowId {
+        self.0.outgoing
+    }
+
+    /// Lets messages that come in the way `next` leads (a link or a channel) reach `who`.
+    pub fn permit_answers(&self, next: Key, who: Key) {
+        self.flow(|f| {
+            if let Some(id) = f.id_behind(next) {
+                let _ = f.add_consumer(id, who);
+            }
+        });
+    }
+
+    // Addresses.
+
+    pub(crate) fn insert<T>(
+        &self,
+        make: impl FnOnce(LocalAddress) -> (Entry, T),
+    ) -> Result<T, Refusal> {
+        let mut made = None;
+        self.0
+            .table
+            .borrow_mut()
+            .insert(random::u64(), |address| {
+                let (entry, value) = make(address);
+                made = Some(value);
+                entry
+            })
+            .and(made)
+            .ok_or(Refusal::TooManyAddresses)
+    }
+
+    pub(crate) fn replace(&self, key: Key, entry: Entry) {
+        self.0.table.borrow_mut().replace(key, entry);
+    }
+
+    /// An address that takes anything and does nothing.
+    pub(crate) fn sink(&self) -> LocalAddress {
+        if let Some(sink) = self.0.sink.get() {
+            return sink;
+        }
+        let sink = self.add_worker(Rc::new(Sink)).unwrap_or(LocalAddress {
+            key: Key::new(self.0.number, 0, 0),
+            tag: 0,
+        });
+        self.open_to_all(sink.key);
+        self.open_to_channels(sink.key);
+        self.0.sink.set(Some(sink));
+        sink
+    }
+
+    /// Lets everything that comes in by a link of this node, accepted or opened, or through a channel
+    /// this node opened, reach a worker.
+    pub fn open_to_all(&self, key: Key) {
+        let (listener, outgoing) = (self.listener_flow(), self.outgoing_flow());
+        self.flow(|f| {
+            let _ = f.add_consumer(listener, key);
+            let _ = f.add_consumer(outgoing, key);
+        });
+    }
+
+    /// The flow control id behind every channel that this node accepted.
+    pub fn accepted_channels_flow(&self) -> FlowId {
+        self.0.accepted
+    }
+
+    /// Lets what comes through channels that this node accepted reach a worker.
+    pub fn open_to_channels(&self, key: Key) {
+        self.flow(|f| {
+            let _ = f.add_consumer(self.0.accepted, key);
+        });
+    }
+
+    /// Gives a worker an address of its own.
+    pub fn add_worker(&self, worker: Rc<dyn Worker>) -> Result<LocalAddress, Refusal> {
+        self.insert(|address| (Entry::Worker(worker), address))
+    }
+
+    /// Gives a worker an address and a well-known name on this shard.
+    pub fn add_named(&self, name: &[u8], worker: Rc<dyn Worker>) -> Result<LocalAddress, Refusal> {
+        let address = self.add_worker(worker)?;
+        self.set_name(name, address.key);
+        Ok(address)
+    }
+
+    /// Makes a name on this shard lead to a key, which may belong to another shard.
+    pub fn set_name(&self, name: &[u8], key: Key) {
+        self.0.table.borrow_mut().set_name(name, key);
+    }
+
+    /// Removes a name if it still leads to the key.
+    pub fn clear_name(&self, name: &[u8], key: Key) {
+        self.0.table.borrow_mut().clear_name(name, key);
+    }
+
+    /// The route to a well-known name.
+    pub fn named_route(name: &[u8]) -> Route {
+        let mut route = Route::new();
+        route.push_back(AddressRef {
+            transport: LOCAL,
+            value: name,
+        });
+        route
+    }
+
+    /// The route to a minted address.
+    pub fn route_to(address: LocalAddress) -> Route {
+        Self::named_route(&address.text())
+    }
+
+    /// Removes an entry, and tells what depends on it.
+    pub fn remove(&self, key: Key) {
+        let Some((address, entry, dependents)) = self.0.table.borrow_mut().remove(key) else {
+            return;
+        };
+        self.flow(|f| f.remove(key));
+        if let Entry::Worker(worker) = &entry {
+            worker.removed(self, address);
+        }
+        for dependent in dependents {
+            let found = self
+                .0
+                .table
+                .borrow()
+                .by_key(dependent)
+                .map(|(a, entry)| (a, entry.clone()));
+            match found {
+                Some((_, Entry::Decryptor(channel) | Entry::Encryptor(channel))) => {
+                    channel.close(self, CloseReason::CarrierLost);
+                }
+                Some((_, Entry::Stream(stream))) => stream.abort(self, CloseReason::CarrierLost),
+                Some((me, Entry::Worker(worker))) => worker.lost(self, me, key),
+                Some((_, Entry::Link(_))) | None => {}
+            }
+        }
+    }
+
+    /// Has `dependent` told when `what` ends; false if it has ended already.
+    pub fn depend(&self, what: Key, dependent: Key) -> bool {
+        self.0.table.borrow_mut().depend(what, dependent)
+    }
+
+    /// The link behind a key of this shard: the link itself, or the one that carries the channel.
+    pub fn carrier(&self, key: Key) -> Option<Rc<Link>> {
+        let mut key = key;
+        for _ in 0..MAX_DEPTH {
+            let next = match self.0.table.borrow().by_key(key)?.1 {
+                Entry::Link(link) => return Some(Rc::clone(link)),
+                Entry::Decryptor(channel) | Entry::Encryptor(channel) => channel.next_hop()?.key,
+                _ => return None,
+            };
+            key = next;
+        }
+        None
+    }
+
+    /// The hops that lead to the node behind a link or at the far end of a channel, not through
+    /// the channel itself.
+    pub fn way_to_peer(&self, key: Key) -> Option<Route> {
+        match self.0.table.borrow().by_key(key)?.1 {
+            Entry::Link(link) => Some(Self::route_to(link.address)),
+            Entry::Decryptor(channel) | Entry::Encryptor(channel) => Some(channel.way_to_peer()),
+            Entry::Stream(_) | Entry::Worker(_) => None,
+        }
+    }
+
+    /// Runs a task on this shard.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        monoio::spawn(task);
+    }
+
+    /// Waits.
+    pub async fn sleep(&self, time: std::time::Duration) {
+        monoio::time::sleep(time).await;
+    }
+
+    /// The key behind the first hop of a route, if it is on this shard.
+    pub fn first_key(&self, route: &Route) -> Option<Key> {
+        let first = route.first()?;
+        match key::minted(first) {
+            Some(address) => Some(self.0.table.borrow().get(address).map(|_| address.key)?),
+            None => self.0.table.borrow().name(first.value),
+        }
+    }
+
+    pub(crate) fn entries(&self) -> Vec<(LocalAddress, Entry)> {
+        self.0
+            .table
+            .borrow()
+            .entries()
+            .map(|(a, e)| (a, e.clone()))
+            .collect()
+    }
+
+    pub(crate) fn table(&self) -> Ref<'_, Table> {
+        self.0.table.borrow()
+    }
+
+    /// Calls everything that has deadlines, about four times a second.
+    pub(crate) async fn keep_time(self) {
+        loop {
+            monoio::time::sleep(std::time::Duration::from_millis(250)).await;
+            for (address, entry) in self.entries() {
+                match entry {
+                    Entry::Link(link) => link.tick(&self),
+                    Entry::Decryptor(channel) => channel.tick(&self),
+                    Entry::Stream(stream) => stream.tick(&self),
+                    Entry::Worker(worker) => worker.tick(&self, address),
+                    Entry::Encryptor(_) => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! How messages find their way inside a shard (`protocol/02-routing.md` 4).
+
+use std::rc::Rc;
+
+use async_channel::TrySendError;
+use culvert_proto::address::LOCAL;
+use culvert_proto::route::{Route, RouteView};
+
+use super::Shard;
+use super::handoff::Handoff;
+use crate::key::{self, Key, LocalAddress};
+use crate::link::Link;
+use crate::packet::Packet;
+use crate::reason::Refusal;
+use crate::table::Entry;
+use crate::worker::Outcome;
+
+impl Shard {
+    /// Delivers a message to its first onward hop (`protocol/02-routing.md` 4).
+    pub fn dispatch(&self, packet: Packet) -> Outcome {
+        let (entry, address) = {
+            let Some(first) = packet.onward().first() else {
+                return Outcome::Refused(Refusal::UnknownAddress);
+            };
+            if first.transport != LOCAL {
+                return Outcome::Refused(Refusal::NotLocal);
+            }
+            let table = self.0.table.borrow();
+            let key = match key::minted(first) {
+                Some(address) if address.key.shard() == self.0.number => match table.get(address) {
+                    Some(_) => Some(address.key),
+                    None => table.name(first.value),
+                },
+                Some(address) if address.key.shard() < self.shards() => Some(address.key),
+                _ => table.name(first.value),
+            };
+            let Some(key) = key else {
+                return Outcome::Refused(Refusal::UnknownAddress);
+            };
+            if let Some(producer) = packet.producer
+                && !self
+                    .0
+                    .flow
+                    .borrow()
+                    .allowed(producer.id, producer.spawner, key)
+            {
+                return Outcome::Refused(Refusal::NotPermitted);
+            }
+            if key.shard() != self.0.number {
+                drop(table);
+                return self.to_other_shard(key, packet);
+            }
+            match table.by_key(key) {
+                Some((address, entry)) => (entry.clone(), address),
+                None => return Outcome::Refused(Refusal::UnknownAddress),
+            }
+        };
+        self.deliver(&entry, address, packet)
+    }
+
+    fn deliver(&self, entry: &Entry, address: LocalAddress, packet: Packet) -> Outcome {
+        match entry {
+            Entry::Link(link) => {
+                self.expose(packet.via);
+                link.transmit(self, packet, RouteView::EMPTY)
+            }
+            Entry::Decryptor(channel) => channel.receive(self, packet),
+            Entry::Encryptor(channel) => channel.send(self, packet),
+            Entry::Stream(stream) => stream.receive(self, packet),
+            Entry::Worker(worker) => {
+                self.expose(packet.via);
+                worker.handle(self, address, packet)
+            }
+        }
+    }
+
+    /// Sends a message on with its first onward hop replaced by `way`, on behalf of a worker that
+    /// may send there. Nothing of the message is moved when the way leads over a link.
+    pub fn forward(&self, mut packet: Packet, way: &Route) -> Outcome {
+        if let Some(key) = self.first_key(way) {
+            let link = match self.0.table.borrow().by_key(key) {
+                Some((_, Entry::Link(link))) => Some(Rc::clone(link)),
+                _ => None,
+            };
+            if let Some(link) = link {
+                self.expose(packet.via);
+                return link.transmit(self, packet, way.view().without_first());
+            }
+        }
+        match packet.advance(self, way.view()) {
+            Ok(()) => self.dispatch(packet),
+            Err(reason) => Outcome::Refused(reason),
+        }
+    }
+
+    fn expose(&self, via: Option<LocalAddress>) {
+        if let Some(via) = via
+            && let Some((_, Entry::Link(link))) = self.0.table.borrow().by_key(via.key)
+        {
+            link.expose();
+        }
+    }
+
+    /// Early on a link follows its first message to the shard of its destination; later only
+    /// the message does (`docs/architecture.md`, Shards).
+    fn to_other_shard(&self, key: Key, mut packet: Packet) -> Outcome {
+        let to = key.shard();
+        if let Some(via) = packet.via
+            && let Some((_, Entry::Link(link))) = self.0.table.borrow().by_key(via.key)
+        {
+            if link.movable() {
+                return Outcome::Move(Box::new((to, packet)));
+            }
+            link.expose();
+        }
+        // Permission was decided here, by the shard that knows the producer.
+        packet.producer = None;
+        self.0.counters.handoffs.add(1);
+        match self.0.peers[to as usize].try_send(Handoff::Packet(packet)) {
+            Ok(()) => Outcome::Done,
+            Err(TrySendError::Full(Handoff::Packet(packet))) => {
+                Outcome::Later(Box::new((to, packet)))
+            }
+            Err(_) => Outcome::Refused(Refusal::InboxFull),
+        }
+    }
+
+    /// Sends a small message that originates here. The outcome tells whether to slow down.
+    pub fn send(&self, onward: &Route, return_route: &Route, payload: &[u8]) -> Outcome {
+        self.dispatch(Packet::compose(onward, return_route, payload, &self.0.pool))
+    }
+
+    /// Sends the payload of a message back where it came from, as the worker called `name`.
+    pub fn reply(&self, packet: Packet, name: &[u8]) -> Outcome {
+        let route = packet.return_route();
+        if route.is_empty() {
+            return Outcome::Done;
+        }
+        let depth = packet.depth;
+        let (buffer, range) = packet.into_payload();
+        let mut buffer = buffer;
+        buffer.truncate(range.end);
+        let mut answer = Packet::wrap(
+            buffer,
+            range.start,
+            &route,
+            &Self::named_route(name),
+            &self.0.pool,
+        );
+        answer.depth = depth + 1;
+        self.dispatch(answer)
+    }
+
+    /// Counts and logs a refusal.
+    pub fn refuse(&self, reason: Refusal, what: &str) {
+        self.0.counters.refuse(reason);
+        tracing::debug!(reason = reason.name(), what, "refused");
+    }
+
+    pub(crate) fn refuse_from(&self, reason: Refusal, link: &Link) {
+        self.0.counters.refuse(reason);
+        tracing::debug!(reason = reason.name(), peer = %link.peer, "refused a message");
+    }
+
+    /// What to do with the outcome of a message nobody waits for.
+    pub fn settle(&self, outcome: Outcome, what: &'static str) -> bool {
+        match outcome {
+            Outcome::Done | Outcome::Wait(_) => true,
+            Outcome::Refused(reason) => {
+                self.refuse(reason, what);
+                false
+            }
+            Outcome::Later(boxed) => {
+                let (shard, (to, packet)) = (self.clone(), *boxed);
+                monoio::spawn(async move { shard.hand_over_waiting(to, packet).await });
+                true
+            }
+            Outcome::Move(_) | Outcome::Close(_) => false,
+        }
+    }
+}
