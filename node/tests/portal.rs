@@ -135,5 +135,5 @@ fn many_streams_share_a_channel() {
     }
     let counters = Snapshot::sum(&inlet.node.counters());
     assert_eq!(counters.streams, 200);
-    assert_eq!(counters.channels_opened, 1);
+    assert_eq!(counters.channels, 1);
 }

@@ -226,6 +226,13 @@ async fn examine(
     let (listener, credentials) = built.listener.as_ref()?;
     let asked = shard.now_ms();
     channel.ping(shard);
+    // A far side that is only busy mostly answers before another handshake is worth its price.
+    if monoio::time::timeout(LOOK, channel.heard_since(asked))
+        .await
+        .is_ok()
+    {
+        return None;
+    }
     let fresh = monoio::select! {
         _ = link.wait_end() => return None,
         _ = channel.wait_end() => return None,

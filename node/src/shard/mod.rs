@@ -174,10 +174,12 @@ impl Shard {
         if let Some(sink) = self.0.sink.get() {
             return sink;
         }
-        let sink = self.add_worker(Rc::new(Sink)).unwrap_or(LocalAddress {
-            key: Key::new(self.0.number, 0, 0),
-            tag: 0,
-        });
+        let sink = self
+            .add_worker(Rc::new(Sink))
+            .unwrap_or_else(|_| LocalAddress {
+                key: Key::new(self.0.number, 0, 0),
+                tag: 0,
+            });
         self.open_to_all(sink.key);
         self.open_to_channels(sink.key);
         self.0.sink.set(Some(sink));
