@@ -27,8 +27,7 @@ fn main() -> io::Result<()> {
     write("portal", portals())?;
     write("handshake", handshakes())?;
     write("transport", transports())?;
-    let members = ["change_history_cbor", "received", "known"];
-    write("change_history", hex_members("identities", &members))
+    write("change_history", change_histories())
 }
 
 /// Replaces the seeds of one target.
@@ -177,6 +176,17 @@ fn handshakes() -> Vec<Vec<u8>> {
             .take(3)
             .map(|h| tagged(4, &[&[0x82], &h[..], &[0x80]].concat())),
     );
+    seeds
+}
+
+/// Recorded ones, and orders to make some: a good one, then one with each fault.
+fn change_histories() -> Vec<Vec<u8>> {
+    let members = ["change_history_cbor", "received", "known"];
+    let recorded = hex_members("identities", &members);
+    let mut seeds: Vec<Vec<u8>> = recorded.iter().map(|history| tagged(0, history)).collect();
+    seeds.push(tagged(1, &[0, 5, 0, 5, 0, 9]));
+    seeds.push(tagged(1, &[0, 5, 0, 4]));
+    seeds.extend((0..6).map(|fault| tagged(1, &[0, 5, 1, 1 << fault, 6])));
     seeds
 }
 
