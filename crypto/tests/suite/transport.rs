@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use culvert_crypto::channel::{
-    Initiator, MAX_AHEAD, MAX_BEHIND, Opener, Responder, Sealer, accept_refresh, inner,
+    Initiator, MAX_AHEAD, MAX_BEHIND, OpenError, Opener, Responder, SealError, Sealer,
+    accept_refresh, inner,
 };
 use culvert_crypto::identity::Identity;
 use culvert_crypto::secret::Secret;
@@ -14,6 +15,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::common::{Known, NOW, Party, bytes, list, unsealed, vectors};
+use crate::pairs::Pair;
 
 /// The rule of `protocol/13-secure-channel.md` 7.3 with our larger window, as a set.
 #[derive(Default)]
@@ -125,5 +127,88 @@ proptest! {
         history[at] = byte;
         let damaged = history != known[&issuer.identifier()];
         prop_assert_eq!(Identity::verify(&history, None).is_err(), damaged);
+    }
+}
+
+#[test]
+fn replay_loss_and_reordering() {
+    let (mut i, mut r) = Pair::new(KeyType::Ed25519, KeyType::Ed25519).run().unwrap();
+    let messages: Vec<Vec<u8>> = (0..4000_u64)
+        .map(|n| {
+            let mut buf = unsealed(&n.to_be_bytes());
+            i.seal.seal(&mut buf).unwrap();
+            buf
+        })
+        .collect();
+    let mut open = |n: usize| {
+        let mut buf = messages[n].clone();
+        let opened = r.open.open(&mut buf)?;
+        assert_eq!(buf[opened.plaintext], (n as u64).to_be_bytes());
+        Ok(opened.nonce)
+    };
+    assert_eq!(open(0), Ok(0));
+    assert_eq!(open(0), Err(OpenError::Replayed));
+    assert_eq!(open(32), Ok(32));
+    assert_eq!(open(31), Ok(31), "late, with the key before");
+    assert_eq!(open(31), Err(OpenError::Replayed));
+    // 1000 messages are lost, 31 epochs are walked.
+    assert_eq!(open(1032), Ok(1032));
+    assert_eq!(
+        open(1000),
+        Ok(1000),
+        "late by 32, across a rekey that was walked over"
+    );
+    assert_eq!(open(999), Err(OpenError::TooOld));
+    assert_eq!(open(1032 + 1024), Ok(2056));
+    assert_eq!(open(2056 + 1025), Err(OpenError::TooFarAhead));
+    assert_eq!(open(2057), Ok(2057));
+    // In order, through more than 100 rekeys in all.
+    for n in 2058..3800 {
+        assert_eq!(open(n), Ok(n as u64));
+    }
+    assert_eq!(r.open.highest_nonce(), 3799);
+    assert_eq!(i.seal.next_nonce(), 4000);
+}
+
+#[test]
+fn forged_messages_change_nothing() {
+    let (mut i, mut r) = Pair::new(KeyType::Ed25519, KeyType::P256).run().unwrap();
+    let mut buf = unsealed(b"zero");
+    i.seal.seal(&mut buf).unwrap();
+    assert!(r.open.open(&mut buf).is_ok());
+    // Any nonce, near and far, current, next and later epochs, with nothing behind it.
+    for nonce in [
+        1,
+        31,
+        32,
+        33,
+        63,
+        64,
+        1000,
+        1024,
+        1025,
+        u64::MAX - 1,
+        u64::MAX,
+    ] {
+        for length in [0, 1, 100] {
+            let mut forged = unsealed(&vec![7; length]);
+            forged[..8].copy_from_slice(&u64::to_be_bytes(nonce));
+            let far = nonce > 1024;
+            let error = if far {
+                OpenError::TooFarAhead
+            } else {
+                OpenError::Forged
+            };
+            assert_eq!(r.open.open(&mut forged), Err(error), "{nonce}");
+        }
+    }
+    for length in 0..24 {
+        assert_eq!(r.open.open(&mut vec![0; length]), Err(OpenError::TooShort));
+        assert_eq!(i.seal.seal(&mut vec![0; length]), Err(SealError::TooShort));
+    }
+    for n in 1..100 {
+        let mut buf = unsealed(b"next");
+        i.seal.seal(&mut buf).unwrap();
+        assert_eq!(r.open.open(&mut buf).map(|opened| opened.nonce), Ok(n));
     }
 }
