@@ -20,6 +20,30 @@
 //! Not here: the return-route check, the identity check and the choice of addresses
 //! (`protocol/03-portals.md` 2 rule 6 and "Identity"). They need the routed message around the
 //! payload and belong to the worker that owns the stream.
+//!
+//! # Example
+//!
+//! ```
+//! use culvert_proto::portal::{Config, MAX_CONTROL, PortalMessage, Received, Stream};
+//! # fn main() -> Result<(), culvert_proto::portal::PortalError> {
+//! let cfg = Config::default();
+//! let mut space = [0; MAX_CONTROL];
+//!
+//! let mut inlet = Stream::inlet(&cfg, 0);
+//! let len = inlet.poll_send().map_or(0, |ping| ping.encode(&mut space));
+//!
+//! let mut outlet = Stream::outlet(&cfg, &PortalMessage::decode(&space[..len])?);
+//! outlet.connected();
+//! let len = outlet.poll_send().map_or(0, |pong| pong.encode(&mut space));
+//!
+//! assert_eq!(inlet.on_message(&space[..len])?, Received::Opened);
+//! assert!(inlet.can_read() > 0 && inlet.peer_is_culvert());
+//!
+//! // What an inlet read from its client, behind the bytes of `payload_header`:
+//! assert_eq!(outlet.on_message(b"\x03\x05hello")?, Received::Data(2..7));
+//! # Ok(())
+//! # }
+//! ```
 
 mod codec;
 mod config;

@@ -127,7 +127,7 @@ impl Due {
 /// | event | Ockam peer | Culvert peer |
 /// |---|---|---|
 /// | EOF read | Disconnect, done | Eof; done when the other direction has ended too |
-/// | read or write error | Disconnect, done | Reset, done |
+/// | read or write error | Disconnect, done, aborts | Reset, done, aborts |
 /// | target refused | Pong, Disconnect, done | the same |
 /// | [`stop`](Self::stop) | Disconnect, done | the same |
 /// | fatal [`PortalError`] | Disconnect, done | Reset, done, aborts |

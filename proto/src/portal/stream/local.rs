@@ -53,7 +53,7 @@ impl Stream {
         self.end_locally(LocalEnd::Broken);
     }
 
-    /// `n` of the bytes delivered as [`Received::Data`] left to the socket. More than were
+    /// `n` of the bytes delivered as [`Received::Data`](super::Received::Data) left to the socket. More than were
     /// delivered counts as all of them.
     pub fn on_written(&mut self, n: usize) {
         let n = n.min(self.unwritten);
