@@ -1,0 +1,262 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use culvert_crypto::Identifier;
+use culvert_crypto::trust::Trust;
+use culvert_crypto::vault::KeyType;
+
+use crate::endpoint::HostPort;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::route;
+use crate::store::DEFAULT_NAME;
+
+const AFTER_HELP: &str = "\
+Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.
+Results and events go to stdout, logs and errors to stderr. CULVERT_LOG sets what is logged (for
+example 'debug'); NO_COLOR switches colours off.";
+
+const OUTLET_EXAMPLE: &str = "\
+Example, beside the database:
+  culvert-edge outlet --relay relay.example:4000 --name db --to 127.0.0.1:5432 --allow I4b1d…
+
+With --output json there is one object a line on stdout: {\"event\":\"starting\"}, then
+{\"event\":\"registered\"} each time the relay has confirmed the name, and {\"event\":\"down\"} with a
+reason each time that ended.
+
+Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.";
+
+const INLET_EXAMPLE: &str = "\
+Example, beside the client:
+  culvert-edge inlet --relay relay.example:4000 --via db --from 127.0.0.1:15432 --allow I07cc…
+  psql -h 127.0.0.1 -p 15432
+
+With --output json there is one object a line on stdout: {\"event\":\"starting\"},
+{\"event\":\"listening\"}, then {\"event\":\"up\"} with the peer each time the secure channel is up, and
+{\"event\":\"down\"} with a reason each time it is not.
+
+Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.";
+
+/// The sidecar: carries TCP connections to and from services that open no port, through a relay
+/// that cannot read them.
+///
+/// An outlet runs beside a service, an inlet beside its clients. Each has an identity; they accept
+/// each other by identifier and talk through a secure channel from end to end.
+#[derive(Debug, Parser)]
+#[command(name = "culvert-edge", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// Directory for identities [default: $XDG_STATE_HOME/culvert or ~/.local/state/culvert]
+    #[arg(long, global = true, env = "CULVERT_HOME", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Form of what is printed.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make and show identities.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Identity(IdentityCommand),
+    /// Let allowed edges reach a TCP service on this side.
+    #[command(after_help = OUTLET_EXAMPLE)]
+    Outlet(OutletArgs),
+    /// Open a local TCP port that leads to an outlet.
+    #[command(after_help = INLET_EXAMPLE)]
+    Inlet(InletArgs),
+    /// See it work: relay, outlet and inlet on this machine, real requests, measured.
+    #[command(after_help = AFTER_HELP)]
+    Demo(DemoArgs),
+    /// Runs a program that ends together with the process that asked for it.
+    #[command(hide = true)]
+    DemoChild(DemoChildArgs),
+}
+
+/// Make and show identities.
+#[derive(Debug, Subcommand)]
+pub enum IdentityCommand {
+    /// Make an identity; its keys stay in the state directory.
+    Create {
+        /// Its name on this machine.
+        #[arg(long, default_value = DEFAULT_NAME)]
+        name: String,
+        /// Type of its primary key.
+        #[arg(long = "type", value_enum, default_value_t = KeyKind::Ed25519)]
+        kind: KeyKind,
+    },
+    /// Show the identifier, which peers need for --allow.
+    Show {
+        /// Its name on this machine.
+        #[arg(long, default_value = DEFAULT_NAME)]
+        name: String,
+    },
+    /// List all identities.
+    List,
+}
+
+/// Type of a primary key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeyKind {
+    /// EdDSA over Curve25519.
+    Ed25519,
+    /// ECDSA with SHA-256 over P-256, as cloud key services have.
+    P256,
+}
+
+impl From<KeyKind> for KeyType {
+    fn from(kind: KeyKind) -> Self {
+        match kind {
+            KeyKind::Ed25519 => Self::Ed25519,
+            KeyKind::P256 => Self::P256,
+        }
+    }
+}
+
+/// Who may be at the other end.
+#[derive(Debug, Args)]
+pub struct AllowArgs {
+    /// Identifier of a peer that may be at the other end; may be repeated.
+    #[arg(long, value_name = "IDENTIFIER", value_parser = identifier)]
+    #[arg(conflicts_with = "allow_any")]
+    pub allow: Vec<Identifier>,
+    /// Let anybody be at the other end who can reach the relay.
+    #[arg(long)]
+    pub allow_any: bool,
+}
+
+impl AllowArgs {
+    /// The decision about peers. There is none by default.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage when nothing was said.
+    pub fn trust(&self) -> Result<Trust, Failure> {
+        match (self.allow_any, self.allow.as_slice()) {
+            (true, _) => Ok(Trust::Anyone),
+            (false, []) => Err(Failure::usage(
+                "nobody is allowed at the other end: --allow is missing",
+                "pass --allow and the identifier that `culvert-edge identity show` prints at the \
+                 other end, or --allow-any to let anybody in",
+            )),
+            (false, allowed) => Ok(Trust::OneOf(allowed.to_vec())),
+        }
+    }
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Name of the identity to use; the default one is made when missing.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
+    pub identity: String,
+    /// Threads; 0 for one per core. One portal uses one of them.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub shards: usize,
+    /// Address to serve metrics on (Prometheus text at /metrics).
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
+    /// Bytes that the far side may send ahead on each stream.
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(4096..=1 << 26))]
+    pub portal_window: u32,
+    /// Speak to the far side as to an Ockam node: no flow control per stream, no half-close.
+    #[arg(long)]
+    pub no_extensions: bool,
+}
+
+/// Arguments of `outlet`.
+#[derive(Debug, Args)]
+pub struct OutletArgs {
+    /// The relay.
+    #[arg(long, value_name = "HOST:PORT", value_parser = HostPort::parse_remote)]
+    pub relay: HostPort,
+    /// Name to register with the relay; inlets use it with --via.
+    #[arg(long, value_parser = relay_name)]
+    pub name: String,
+    /// The service; its name is resolved for each connection.
+    #[arg(long, value_name = "HOST:PORT", value_parser = HostPort::parse_remote)]
+    pub to: HostPort,
+    /// Who may use the outlet.
+    #[command(flatten)]
+    pub allow: AllowArgs,
+    /// Identifier the relay must have; may be repeated [default: any]
+    #[arg(long, value_name = "IDENTIFIER", value_parser = identifier)]
+    #[arg(conflicts_with = "plain_registration")]
+    pub relay_identity: Vec<Identifier>,
+    /// Register without a secure channel to the relay: it cannot tell who holds the name.
+    #[arg(long)]
+    pub plain_registration: bool,
+    /// How to run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Arguments of `inlet`.
+#[derive(Debug, Args)]
+pub struct InletArgs {
+    /// The relay.
+    #[arg(long, value_name = "HOST:PORT", value_parser = HostPort::parse_remote)]
+    #[arg(required_unless_present = "route", requires = "via")]
+    pub relay: Option<HostPort>,
+    /// Name that the outlet registered with the relay.
+    #[arg(long, value_name = "NAME", value_parser = relay_name)]
+    #[arg(required_unless_present = "route", requires = "relay")]
+    pub via: Option<String>,
+    /// Multiaddr of the outlet, for anything --relay and --via cannot say:
+    /// /dnsaddr/HOST/tcp/PORT/service/forward_to_db/secure/api/service/outlet
+    #[arg(long, value_name = "MULTIADDR", conflicts_with_all = ["relay", "via"])]
+    pub route: Option<String>,
+    /// With --route: accept one without a secure channel. Everybody between can read and change
+    /// the data.
+    #[arg(long, requires = "route")]
+    pub insecure: bool,
+    /// Where to listen: HOST:PORT, or a port on 127.0.0.1. Port 0 picks a free one.
+    #[arg(long, value_name = "HOST:PORT", value_parser = HostPort::parse_local)]
+    pub from: HostPort,
+    /// Who may be at the other end.
+    #[command(flatten)]
+    pub allow: AllowArgs,
+    /// How to run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// A real TCP service to put behind the outlet in place of the built-in HTTP service.
+    #[arg(long, value_name = "HOST:PORT", value_parser = HostPort::parse_remote)]
+    pub to: Option<HostPort>,
+    /// End after the measurement.
+    #[arg(long)]
+    pub once: bool,
+    /// The relay's program [default: culvert-relay beside this program, else in PATH]
+    #[arg(long, value_name = "PATH")]
+    pub relay_binary: Option<PathBuf>,
+}
+
+/// Arguments of the hidden `demo-child`.
+#[derive(Debug, Args)]
+pub struct DemoChildArgs {
+    /// Process that must be the parent.
+    pub parent: u32,
+    /// Program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+fn identifier(text: &str) -> Result<Identifier, String> {
+    text.parse()
+        .map_err(|_| "an identifier is I and 64 hexadecimal digits, see `identity show`".into())
+}
+
+fn relay_name(text: &str) -> Result<String, String> {
+    route::check_relay_name(text).map(str::to_owned)
+}

@@ -1,0 +1,399 @@
+//! Running an outlet or an inlet in the foreground.
+
+use std::cell::RefCell;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use culvert_crypto::Identifier;
+use culvert_crypto::channel::Endpoint;
+use culvert_crypto::trust::Trust;
+use culvert_node::channel::{API, ChannelListener, Credentials};
+use culvert_node::limits::Limits;
+use culvert_node::node::{Node, NodeConfig};
+use culvert_node::portal::{Inlet, OUTLET, Outlet, PathWatch, Target};
+use culvert_node::session::{
+    Event, PathPlan, RegistrationPlan, Reporter, keep_path, keep_registered,
+};
+use culvert_node::shard::Shard;
+use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
+use culvert_node::{SeenHistories, control};
+use culvert_proto::portal::Config;
+use serde_json::{Value, json};
+
+use crate::cli::{InletArgs, OutletArgs, RunArgs};
+use crate::commands::identity_for_use;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::process;
+use crate::route;
+use crate::store::Store;
+
+/// How long an inlet's shard may take to start listening.
+const START: Duration = Duration::from_secs(10);
+
+/// Runs an outlet until a signal.
+///
+/// # Errors
+///
+/// When it cannot start. What happens later is reported and retried.
+pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Failure> {
+    let trust = args.allow.trust()?;
+    let mut ready = Ready::new(store, &args.run)?;
+    let (reporter, events) = Reporter::new();
+    let part = OutletPart {
+        endpoint: ready.endpoint.clone(),
+        target: Target {
+            host: args.to.host.clone(),
+            port: args.to.port,
+        },
+        config: config(&args.run),
+        plan: RegistrationPlan {
+            host: args.relay.host.clone(),
+            port: args.relay.port,
+            name: args.name.clone(),
+            trust: match (args.plain_registration, args.relay_identity.as_slice()) {
+                (true, _) => None,
+                (false, []) => Some(Trust::Anyone),
+                (false, known) => Some(Trust::OneOf(known.to_vec())),
+            },
+        },
+        reporter,
+    };
+    warn_about(&trust);
+    let node = ready.start(move |shard| part.set_up(shard, &trust))?;
+    let started = json!({ "name": args.name, "to": args.to.to_string() });
+    ready.announce(&node, "outlet", &started, output);
+    report_events(
+        move || events.recv_blocking().ok(),
+        args.name.clone(),
+        ready.identifier,
+        output,
+    );
+    ready.run(node);
+    Ok(())
+}
+
+/// Runs an inlet until a signal.
+///
+/// # Errors
+///
+/// When it cannot start. What happens later is reported and retried.
+pub fn inlet(store: &Store, args: &InletArgs, output: Output) -> Result<(), Failure> {
+    let plan = plan(args)?;
+    let mut ready = Ready::new(store, &args.run)?;
+    let listener = process::listen(&args.from)?;
+    let (reporter, events) = Reporter::new();
+    let node = ready.start(open_services)?;
+    let started = json!({ "route": describe(&plan) });
+    ready.announce(&node, "inlet", &started, output);
+    let address = start_inlet(&node, listener, &ready, plan, config(&args.run), reporter)?;
+    output.print(
+        format!("listening on {address}"),
+        &json!({ "event": "listening", "address": address.to_string() }),
+    );
+    report_events(
+        move || events.recv_blocking().ok(),
+        String::new(),
+        ready.identifier,
+        output,
+    );
+    ready.run(node);
+    Ok(())
+}
+
+/// Everything a portal needs before its node starts.
+struct Ready {
+    endpoint: Endpoint,
+    identifier: Identifier,
+    config: NodeConfig,
+    signals: signal_hook::iterator::Signals,
+    metrics: Option<(TcpListener, SocketAddr)>,
+    metrics_at: Option<SocketAddr>,
+}
+
+impl Ready {
+    fn new(store: &Store, run: &RunArgs) -> Result<Self, Failure> {
+        let stored = identity_for_use(store, &run.identity)?;
+        let signals = process::end_signals()?;
+        process::raise_file_limit();
+        let metrics = run.metrics.map(listen_for_metrics).transpose()?;
+        Ok(Self {
+            endpoint: stored.endpoint()?,
+            identifier: stored.identifier(),
+            config: NodeConfig {
+                shards: run.shards,
+                listen: None,
+                limits: Limits::default(),
+            },
+            signals,
+            metrics_at: metrics.as_ref().map(|(_, at)| *at),
+            metrics,
+        })
+    }
+
+    fn start(&mut self, setup: impl Fn(&Shard) + Clone + Send + 'static) -> Result<Node, Failure> {
+        let node = Node::start(&self.config, setup).map_err(|error| {
+            let hint = "see the message; `ulimit -l` shows the limit of locked memory";
+            Failure::new(format!("cannot start: {error}"), hint)
+        })?;
+        if let Some((listener, at)) = self.metrics.take() {
+            control::serve_metrics(listener, node.counters())
+                .map_err(|error| no_metrics(at, &error))?;
+        }
+        Ok(node)
+    }
+
+    fn announce(&self, node: &Node, role: &str, more: &Value, output: Output) {
+        let mut event = json!({
+            "event": "starting",
+            "role": role,
+            "identifier": self.identifier.to_string(),
+            "driver": node.driver(),
+            "shards": node.shards(),
+            "metrics": self.metrics_at.map(|at| at.to_string()),
+        });
+        if let (Some(event), Some(more)) = (event.as_object_mut(), more.as_object()) {
+            event.extend(more.clone());
+        }
+        output.print(
+            format!(
+                "{role} as {} ({}, shards: {})",
+                self.identifier,
+                node.driver(),
+                node.shards()
+            ),
+            &event,
+        );
+    }
+
+    /// Blocks until a signal, then ends in order.
+    fn run(&mut self, node: Node) {
+        self.signals.forever().next();
+        tracing::info!("ending");
+        node.shutdown();
+    }
+}
+
+fn listen_for_metrics(at: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    TcpListener::bind(at)
+        .and_then(|listener| {
+            let at = listener.local_addr()?;
+            Ok((listener, at))
+        })
+        .map_err(|error| no_metrics(at, &error))
+}
+
+fn no_metrics(at: SocketAddr, error: &std::io::Error) -> Failure {
+    Failure::new(
+        format!("cannot serve metrics on {at}: {error}"),
+        "choose another --metrics address",
+    )
+}
+
+fn config(run: &RunArgs) -> Config {
+    Config {
+        window: run.portal_window,
+        extensions: !run.no_extensions,
+        ..Config::default()
+    }
+}
+
+fn warn_about(trust: &Trust) {
+    if *trust == Trust::Anyone {
+        tracing::warn!("--allow-any: whoever reaches the relay can be at the other end");
+    }
+}
+
+fn credentials(endpoint: &Endpoint, trust: &Trust) -> Credentials {
+    Credentials {
+        endpoint: endpoint.clone(),
+        trust: trust.clone(),
+        histories: Rc::new(RefCell::new(SeenHistories::default())),
+    }
+}
+
+/// Adds a worker under a well-known name. Only a full table refuses it, and a new one is empty.
+fn add(
+    shard: &Shard,
+    name: &[u8],
+    worker: Rc<dyn Worker>,
+    permit: impl FnOnce(culvert_node::key::Key),
+) {
+    match shard.add_named(name, worker) {
+        Ok(address) => permit(address.key),
+        Err(reason) => tracing::error!(%reason, "a service could not be started"),
+    }
+}
+
+/// The services that peers use to find out whether this node is alive.
+fn open_services(shard: &Shard) {
+    let services: [(&[u8], Rc<dyn Worker>); 2] =
+        [(ECHO, Rc::new(Echo)), (UPPERCASE, Rc::new(Uppercase))];
+    for (name, worker) in services {
+        add(shard, name, worker, |key| {
+            shard.open_to_all(key);
+            shard.open_to_channels(key);
+        });
+    }
+}
+
+/// What each shard of an outlet is made of.
+#[derive(Clone)]
+struct OutletPart {
+    endpoint: Endpoint,
+    target: Target,
+    config: Config,
+    plan: RegistrationPlan,
+    reporter: Reporter,
+}
+
+impl OutletPart {
+    fn set_up(&self, shard: &Shard, trust: &Trust) {
+        open_services(shard);
+        let credentials = credentials(&self.endpoint, trust);
+        let channels = ChannelListener::new(credentials.clone(), shard.accepted_channels_flow());
+        add(shard, API, Rc::new(channels), |key| {
+            shard.open_to_all(key);
+            // A channel inside a channel.
+            shard.open_to_channels(key);
+        });
+        // Reachable through channels only: those end at peers that `trust` allows.
+        let outlet = Outlet::new(self.target.clone(), self.config);
+        add(shard, OUTLET, Rc::new(outlet), |key| {
+            shard.open_to_channels(key);
+        });
+        if shard.number() == 0 {
+            shard.spawn(keep_registered(
+                shard.clone(),
+                self.plan.clone(),
+                credentials,
+                self.reporter.clone(),
+            ));
+        }
+    }
+}
+
+fn plan(args: &InletArgs) -> Result<PathPlan, Failure> {
+    let plan = match (&args.route, &args.relay, &args.via) {
+        (Some(text), _, _) => {
+            let trust = match args.allow.trust() {
+                // Without a channel nobody is asked who they are.
+                Err(_) if args.insecure && !text.contains("/secure/") => Trust::Anyone,
+                trust => trust?,
+            };
+            route::parse(text, &trust, args.insecure)
+                .map_err(|error| Failure::usage(format!("--route: {error}"), error.hint()))?
+        }
+        (None, Some(relay), Some(via)) => route::via(relay, via, args.allow.trust()?)
+            .map_err(|error| Failure::usage(format!("--via: {error}"), ""))?,
+        _ => {
+            return Err(Failure::usage(
+                "it is not said where to go",
+                "pass --relay and --via, or --route",
+            ));
+        }
+    };
+    match plan.legs.last() {
+        Some(last) => warn_about(&last.trust),
+        None => tracing::warn!("--insecure: everybody between can read and change the data"),
+    }
+    Ok(plan)
+}
+
+/// A plan as text.
+fn describe(plan: &PathPlan) -> String {
+    let mut text = format!("{}:{}", plan.host, plan.port);
+    let hop = |text: &mut String, kind: &str, hop: &[u8]| {
+        text.push_str(" => ");
+        text.push_str(kind);
+        text.push_str(&String::from_utf8_lossy(hop));
+    };
+    for leg in &plan.legs {
+        leg.hops.iter().for_each(|name| hop(&mut text, "", name));
+        hop(&mut text, "secure ", &leg.listener);
+    }
+    plan.tail.iter().for_each(|name| hop(&mut text, "", name));
+    text
+}
+
+fn start_inlet(
+    node: &Node,
+    listener: TcpListener,
+    ready: &Ready,
+    plan: PathPlan,
+    config: Config,
+    reporter: Reporter,
+) -> Result<SocketAddr, Failure> {
+    let (answer, answers) = mpsc::channel();
+    let endpoint = ready.endpoint.clone();
+    let failed = |error: std::io::Error| {
+        Failure::new(format!("cannot start the inlet: {error}"), "try again")
+    };
+    node.on_shard(0, move |shard| {
+        let paths = Rc::new(PathWatch::default());
+        let started = Inlet::start(shard, listener, config, Rc::clone(&paths));
+        if started.is_ok() {
+            // The legs of the plan say who may answer.
+            let credentials = credentials(&endpoint, &Trust::OneOf(Vec::new()));
+            shard.spawn(keep_path(shard.clone(), plan, credentials, paths, reporter));
+        }
+        let _ = answer.send(started.map(|inlet| inlet.address));
+    })
+    .map_err(failed)?;
+    match answers.recv_timeout(START) {
+        Ok(started) => started.map_err(failed),
+        Err(_) => Err(failed(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// Prints what the session reports, on a thread of its own; `next` waits for the next event.
+fn report_events(
+    next: impl Fn() -> Option<Event> + Send + 'static,
+    name: String,
+    identifier: Identifier,
+    output: Output,
+) {
+    let own = identifier.to_string();
+    let print = move |event| report_event(&event, &name, &own, output);
+    let thread = std::thread::Builder::new().name("events".into());
+    if let Err(error) = thread.spawn(move || std::iter::from_fn(next).for_each(print)) {
+        tracing::error!(%error, "events will not be printed");
+    }
+}
+
+fn report_event(event: &Event, name: &str, own: &str, output: Output) {
+    match event {
+        Event::Registered {
+            address,
+            relay,
+            identity,
+        } => {
+            let by = identity.map(|identity| identity.to_string());
+            let text = match &by {
+                Some(by) => format!("registered as {name} ({address}) at {relay}, which is {by}"),
+                None => format!("registered as {name} ({address}) at {relay}, in clear"),
+            };
+            let event = json!({
+                "event": "registered",
+                "name": name,
+                "address": address,
+                "relay": relay,
+                "relay_identifier": by,
+                "identifier": own,
+            });
+            output.print(text, &event);
+        }
+        Event::Up { peer } => {
+            let peer = peer.map(|peer| peer.to_string());
+            let text = match &peer {
+                Some(peer) => format!("up: secure channel to {peer}"),
+                None => "up, in clear".to_owned(),
+            };
+            output.print(text, &json!({ "event": "up", "peer": peer }));
+        }
+        // The log on stderr has it for people.
+        Event::Down { reason } => output.emit(&json!({ "event": "down", "reason": reason })),
+    }
+}

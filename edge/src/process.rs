@@ -1,0 +1,91 @@
+//! What a long-running command needs of the operating system: signals, files, sockets, logs.
+
+use std::io::{self, IsTerminal};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::endpoint::HostPort;
+use crate::failure::Failure;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// Sends logs to stderr, filtered as `CULVERT_LOG` says.
+pub fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CULVERT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    // Fails only if there is a subscriber already, which then serves as well.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(!no_color && io::stderr().is_terminal())
+        .try_init();
+}
+
+/// The signals that ask a process to end.
+///
+/// # Errors
+///
+/// When they cannot be waited for.
+pub fn end_signals() -> Result<Signals, Failure> {
+    Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| {
+        Failure::new(
+            format!("cannot wait for signals: {error}"),
+            "check the limit of open files (ulimit -n)",
+        )
+    })
+}
+
+/// Allows as many open files as this user may have: each connection takes one or two.
+pub fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// A listening socket.
+///
+/// # Errors
+///
+/// When the host does not resolve or the address cannot be listened on.
+pub fn listen(at: &HostPort) -> Result<TcpListener, Failure> {
+    let failed = |error: io::Error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => "end what uses this address, or choose another one",
+            io::ErrorKind::PermissionDenied => "choose a port above 1023, or grant the permission",
+            _ => "choose an address of this machine",
+        };
+        Failure::new(format!("cannot listen on {at}: {error}"), hint)
+    };
+    let mut last = io::Error::other("the host has no address");
+    for address in (at.host.as_str(), at.port)
+        .to_socket_addrs()
+        .map_err(failed)?
+    {
+        match listen_on(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // Without it the port of an edge that was restarted stays taken for a minute.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
