@@ -76,19 +76,9 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
 ///
 /// What the store says; [`StoreError::Missing`] for any other name.
 pub fn identity_for_use(store: &Store, name: &str) -> Result<Stored, Failure> {
-    match store.load_for_use(name, now_s()) {
-        Err(StoreError::Missing { .. }) if name == DEFAULT_NAME => {
-            match store.create(name, KeyType::default(), now_s()) {
-                Ok(stored) => {
-                    let identifier = stored.identifier();
-                    tracing::info!(%identifier, "made the identity '{name}': tell it to the peers");
-                    Ok(stored)
-                }
-                // Another process was faster.
-                Err(StoreError::Exists(_)) => Ok(store.load_for_use(name, now_s())?),
-                Err(error) => Err(error.into()),
-            }
-        }
-        other => Ok(other?),
-    }
+    let stored = match name {
+        DEFAULT_NAME => store.load_or_create(name, now_s()),
+        _ => store.load_for_use(name, now_s()),
+    };
+    Ok(stored?)
 }

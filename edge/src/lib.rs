@@ -7,7 +7,6 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the command line |
-//! | [`store`] | identities and their keys in files |
 //! | [`route`] | from `--via` or a multiaddr to a path |
 //! | [`portal`] | running an outlet or an inlet |
 //! | [`demo`] | the whole way on one machine, explained and measured |
@@ -21,7 +20,8 @@ pub mod output;
 pub mod portal;
 pub mod process;
 pub mod route;
-pub mod store;
+
+pub use culvert_node::store;
 
 use std::process::ExitCode;
 

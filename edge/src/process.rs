@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
-use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
+
+pub use culvert_node::control::raise_file_limit;
 
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
@@ -39,15 +40,6 @@ pub fn end_signals() -> Result<Signals, Failure> {
             "check the limit of open files (ulimit -n)",
         )
     })
-}
-
-/// Allows as many open files as this user may have: each connection takes one or two.
-pub fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "the limit of open files stays as it is");
-    }
 }
 
 /// A listening socket.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::metrics::{Counters, Snapshot};
 
@@ -34,6 +35,15 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         .recv()
         .await
         .unwrap_or_else(|_| Err(io::Error::other("the resolver ended")))
+}
+
+/// Allows as many open files as this user may have: each connection takes one or two.
+pub fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Serves `/metrics` in the text format of Prometheus and `/live` on a thread of its own.

@@ -32,6 +32,7 @@ pub mod portal;
 pub mod reason;
 pub mod session;
 pub mod shard;
+pub mod store;
 pub mod worker;
 
 pub use histories::SeenHistories;

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use culvert_crypto::channel::Endpoint;
 use culvert_crypto::trust::Trust;
@@ -12,6 +13,7 @@ use culvert_node::channel::{API, ChannelListener, Credentials};
 use culvert_node::limits::Limits;
 use culvert_node::node::{Node, NodeConfig};
 use culvert_node::shard::Shard;
+use culvert_node::store::{Store, StoreError};
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
 use culvert_node::{SeenHistories, control};
 use culvert_proto::forwarder::{FORWARDING_SERVICE, STATIC_FORWARDING_SERVICE};
@@ -22,6 +24,9 @@ use signal_hook::iterator::Signals;
 use crate::cli::{Cli, Output};
 use crate::forwarder::{ForwardingService, Relay};
 use crate::registry::Registry;
+
+/// Name of the relay's identity in its state directory.
+const IDENTITY: &str = "relay";
 
 /// Why the relay cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +39,7 @@ pub(crate) enum Error {
     Metrics(SocketAddr, io::Error),
     /// The identity cannot be read or made.
     #[error("{0}")]
-    Identity(String),
+    Identity(#[from] StoreError),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
@@ -46,7 +51,7 @@ impl Error {
         match self {
             Self::Start(_) => "choose another --listen address, or end what uses this one".into(),
             Self::Metrics(..) => "choose another --metrics address".into(),
-            Self::Identity(_) => String::new(),
+            Self::Identity(error) => error.hint(),
             Self::Signals(_) => {
                 "this needs a working signalfd or pipe; check the open files limit".into()
             }
@@ -56,7 +61,12 @@ impl Error {
 
 /// Runs until SIGINT or SIGTERM.
 pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
-    let (endpoint, identifier) = temporary_identity()?;
+    control::raise_file_limit();
+    let now_s = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let identity = Store::open(cli.home.clone())?.load_or_create(IDENTITY, now_s)?;
+    let (endpoint, identifier) = (identity.endpoint()?, identity.identifier().to_string());
     let shards = match cli.shards {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         n => n,
@@ -95,33 +105,6 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
     tracing::info!("ending");
     node.shutdown();
     Ok(())
-}
-
-fn temporary_identity() -> Result<(Endpoint, String), Error> {
-    use culvert_crypto::identity::Identity;
-    use culvert_crypto::secret::Secret;
-    use culvert_crypto::vault::{KeyType, SigningVault, SoftwareVault};
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs());
-    let mut vault = SoftwareVault::new();
-    let key = vault
-        .generate(KeyType::Ed25519, &Secret::new(culvert_node::random_bytes()))
-        .map_err(|e| Error::Identity(e.to_string()))?;
-    let identity = Identity::create(&vault, &key, now, now + 315_360_000)
-        .map_err(|e| Error::Identity(e.to_string()))?;
-    let secret = Secret::new(culvert_node::random_bytes());
-    let public = culvert_crypto::primitives::curve25519::x25519_public_key(&secret);
-    let attestation = culvert_crypto::purpose_key::attest(
-        &vault,
-        &identity,
-        &culvert_proto::credential::PurposePublicKey::SecureChannel(public),
-        now,
-    )
-    .map_err(|e| Error::Identity(e.to_string()))?;
-    let endpoint = Endpoint::new(&identity, secret, attestation, Vec::new())
-        .map_err(|e| Error::Identity(e.to_string()))?;
-    Ok((endpoint, identity.identifier().to_string()))
 }
 
 fn set_up(shard: &Shard, endpoint: &Endpoint, relay: &Arc<Relay>) {

@@ -91,7 +91,7 @@ pub fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), StoreE
 /// A new name in the same directory; a dot in front keeps it out of listings.
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let random = u64::from_le_bytes(culvert_node::random_bytes());
+    let random = u64::from_le_bytes(crate::random_bytes());
     path.with_file_name(format!(".{name}.{random:016x}"))
 }
 

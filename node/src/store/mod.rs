@@ -259,7 +259,7 @@ impl Store {
             return Err(StoreError::Exists(path));
         }
         let mut vault = SoftwareVault::new();
-        let random = Secret::new(culvert_node::random_bytes());
+        let random = Secret::new(crate::random_bytes());
         let handle = vault
             .generate(key_type, &random)
             .map_err(|error| unusable(name, error))?;
@@ -340,6 +340,28 @@ impl Store {
         Ok(stored)
     }
 
+    /// Reads an identity for use, making it first if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load_for_use`] and [`Store::create`].
+    pub fn load_or_create(&self, name: &str, now_s: u64) -> Result<Stored, StoreError> {
+        match self.load_for_use(name, now_s) {
+            Err(StoreError::Missing { .. }) => {}
+            loaded => return loaded,
+        }
+        match self.create(name, KeyType::default(), now_s) {
+            Ok(stored) => {
+                let identifier = stored.identifier();
+                tracing::info!(%identifier, "made the identity '{name}': tell it to the peers");
+                Ok(stored)
+            }
+            // Another process was faster.
+            Err(StoreError::Exists(_)) => self.load_for_use(name, now_s),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Names of all identities, sorted.
     ///
     /// # Errors
@@ -390,7 +412,7 @@ fn new_channel_key(
     identity: &Identity,
     now_s: u64,
 ) -> Result<ChannelRecord, StoreError> {
-    let secret = Secret::new(culvert_node::random_bytes());
+    let secret = Secret::new(crate::random_bytes());
     let public = PurposePublicKey::SecureChannel(x25519_public_key(&secret));
     let attestation = purpose_key::attest(vault, identity, &public, now_s)
         .map_err(|error| unusable(name, error))?;
