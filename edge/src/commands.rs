@@ -2,13 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use culvert_crypto::vault::KeyType;
 use serde_json::{Value, json};
 
 use crate::cli::IdentityCommand;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::store::{DEFAULT_NAME, Store, StoreError, Stored};
+use crate::store::{DEFAULT_NAME, Store, Stored};
 
 /// Seconds since 1970-01-01 UTC.
 #[must_use]
