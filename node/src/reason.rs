@@ -61,6 +61,8 @@ reasons! {
         ChannelReplay => "channel_replay",
         /// A channel message did not verify.
         ChannelForged => "channel_forged",
+        /// A channel message verified but those before it are missing.
+        ChannelGap => "channel_gap",
         /// A channel message verified but its content is not understood.
         ChannelContent => "channel_content",
         /// A channel is not up, or gone.
@@ -115,6 +117,8 @@ reasons! {
         WouldLose => "would_lose",
         /// What it depends on ended.
         CarrierLost => "carrier_lost",
+        /// Messages were lost or held back on the way.
+        MessagesLost => "messages_lost",
         /// The peer did not answer for too long.
         PeerSilent => "peer_silent",
         /// The far side of a stream did not answer the opening message.

@@ -112,6 +112,14 @@ impl Channel {
                 Err(error) => return Outcome::Refused(refusal(&error)),
             }
         };
+        // Links keep order, so a message that is not the next one means that messages before it
+        // were lost or held back on the way. Whose bytes they were nobody knows: going on could
+        // leave a hole in any stream.
+        if opened.nonce != self.next_nonce.replace(opened.nonce + 1) {
+            tracing::warn!(peer = ?self.peer.get(), "messages of a secure channel were lost on the way");
+            self.close(shard, CloseReason::MessagesLost);
+            return Outcome::Refused(Refusal::ChannelGap);
+        }
         self.heard_ms.set(shard.now_ms());
         self.unanswered.set(0);
         let start = range.start + opened.plaintext.start;

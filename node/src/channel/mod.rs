@@ -88,6 +88,8 @@ pub struct Channel {
     end: Cell<Option<CloseReason>>,
     /// The way to the peer's decryptor, first local hop included.
     route: RefCell<Route>,
+    /// Nonce of the message that comes next.
+    next_nonce: Cell<u64>,
     /// Nonce of the message the route was last learnt from (responder).
     route_nonce: Cell<u64>,
     started_ms: u64,
@@ -162,6 +164,7 @@ impl Channel {
                 failure: RefCell::new(None),
                 end: Cell::new(None),
                 route: RefCell::new(route),
+                next_nonce: Cell::new(0),
                 route_nonce: Cell::new(0),
                 started_ms: now,
                 heard_ms: Cell::new(now),
