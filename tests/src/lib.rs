@@ -27,7 +27,7 @@ use std::time::Duration;
 
 /// How long a test waits for something that has no deadline of its own: far longer than it takes
 /// on a busy machine with two cores, so that only a hang reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Lets one test of a test binary run at a time: for tests that assert a deadline or fill the
 /// machine. A test that failed does not stop the next one.

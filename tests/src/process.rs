@@ -117,6 +117,7 @@ impl Spec {
             .args(["--pdeathsig", "KILL"])
             .arg(&self.program)
             .args(&self.arguments);
+        command.env("RUST_BACKTRACE", "0");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());
         command
@@ -385,6 +386,14 @@ impl Drop for Process {
             {
                 eprintln!("=== {} ({})\n{}", self.name, self.id, self.log_tail());
             }
+        } else {
+            // A panic in one of its threads need not have ended it, but must fail the test.
+            let log = self.log();
+            assert!(
+                !log.contains(" panicked at "),
+                "{} panicked:\n{log}",
+                self.name
+            );
         }
     }
 }
