@@ -28,6 +28,21 @@ use crate::reason::{CloseReason, Refusal};
 use crate::table::{Entry, Table};
 use crate::worker::Worker;
 
+const LISTENER: FlowId = FlowId::new(1);
+const OUTGOING: FlowId = FlowId::new(2);
+const ACCEPTED: FlowId = FlowId::new(3);
+
+/// Flow controls in which the ids of the shard itself have a user for ever. Otherwise what may be
+/// reached would be forgotten together with the last link.
+fn lasting_flows(shard: u8) -> FlowControls<Key> {
+    let mut flow = FlowControls::new();
+    // Slots this high are never in use.
+    for (id, slot) in [LISTENER, OUTGOING, ACCEPTED].into_iter().zip(0xff_fff0..) {
+        let _ = flow.add_spawner(Key::new(shard, slot, 0), id);
+    }
+    flow
+}
+
 /// One shard, seen from its own thread. Cloning is cheap.
 #[derive(Clone)]
 pub struct Shard(Rc<Inner>);
@@ -62,11 +77,11 @@ impl Shard {
         Self(Rc::new(Inner {
             number,
             table: RefCell::new(Table::new(number)),
-            flow: RefCell::new(FlowControls::new()),
+            flow: RefCell::new(lasting_flows(number)),
             next_flow: Cell::new(4),
-            listener: FlowId::new(1),
-            outgoing: FlowId::new(2),
-            accepted: FlowId::new(3),
+            listener: LISTENER,
+            outgoing: OUTGOING,
+            accepted: ACCEPTED,
             sink: Cell::new(None),
             pool: Pool::default(),
             counters,
