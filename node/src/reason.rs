@@ -62,7 +62,7 @@ reasons! {
         /// A channel message did not verify.
         ChannelForged => "channel_forged",
         /// A channel message verified but those before it are missing.
-        ChannelGap => "channel_gap",
+        ChannelOrder => "channel_order",
         /// A channel message verified but its content is not understood.
         ChannelContent => "channel_content",
         /// A channel is not up, or gone.

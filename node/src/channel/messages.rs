@@ -118,7 +118,7 @@ impl Channel {
         if opened.nonce != self.next_nonce.replace(opened.nonce + 1) {
             tracing::warn!(peer = ?self.peer.get(), "messages of a secure channel were lost on the way");
             self.close(shard, CloseReason::MessagesLost);
-            return Outcome::Refused(Refusal::ChannelGap);
+            return Outcome::Refused(Refusal::ChannelOrder);
         }
         self.heard_ms.set(shard.now_ms());
         self.unanswered.set(0);
