@@ -220,6 +220,7 @@ impl Part {
             }
             let _ = ready.send(Ok(driver));
             let _ = self.stopped.recv().await;
+            shard.begin_ending();
             for (_, entry) in shard.entries() {
                 match entry {
                     Entry::Stream(stream) => stream.stop(&shard, CloseReason::Shutdown),

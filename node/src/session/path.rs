@@ -52,7 +52,7 @@ struct Built {
     listener: Option<(Route, Credentials)>,
 }
 
-/// Keeps a path up for ever: connects, watches, reconnects, and reports what changes.
+/// Keeps a path up until the node ends: connects, watches, reconnects, and reports what changes.
 pub async fn keep_path(
     shard: Shard,
     plan: PathPlan,
@@ -76,6 +76,9 @@ pub async fn keep_path(
                     &mut backoff,
                 );
                 let reason = reason.await;
+                if shard.is_ending() {
+                    return;
+                }
                 told.clear();
                 link.close(CloseReason::Local);
                 reason
@@ -111,7 +114,7 @@ async fn over_link(
         let built = match built {
             Ok(built) => built,
             Err(reason) => {
-                if link.ended().is_some() {
+                if link.ended().is_some() || shard.is_ending() {
                     return reason;
                 }
                 tracing::warn!(reason, "no path to the outlet yet");
@@ -129,6 +132,9 @@ async fn over_link(
         paths.set(None);
         if let Some(reason) = link.ended() {
             return format!("the connection to the relay ended: {reason}");
+        }
+        if shard.is_ending() {
+            return reason;
         }
         reporter.report(Event::Down { reason });
     }

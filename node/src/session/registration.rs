@@ -111,7 +111,7 @@ impl Worker for RelayClient {
     }
 }
 
-/// Keeps the registration up for ever.
+/// Keeps the registration up until the node ends.
 pub async fn keep_registered(
     shard: Shard,
     plan: RegistrationPlan,
@@ -126,6 +126,9 @@ pub async fn keep_registered(
             Ok(link) => {
                 let result = over_link(&shard, &plan, &credentials, &reporter, &link, &mut backoff);
                 let (reason, was_up) = result.await;
+                if shard.is_ending() {
+                    return;
+                }
                 if was_up {
                     told.clear();
                 }

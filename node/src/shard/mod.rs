@@ -59,6 +59,7 @@ struct Inner {
     /// Flow control id behind channels this node accepted.
     accepted: FlowId,
     sink: Cell<Option<LocalAddress>>,
+    ending: Cell<bool>,
     pool: Pool,
     counters: Arc<Counters>,
     limits: Arc<Limits>,
@@ -83,6 +84,7 @@ impl Shard {
             outgoing: OUTGOING,
             accepted: ACCEPTED,
             sink: Cell::new(None),
+            ending: Cell::new(false),
             pool: Pool::default(),
             counters,
             limits,
@@ -99,6 +101,15 @@ impl Shard {
     /// How many shards the node has.
     pub fn shards(&self) -> u8 {
         self.0.peers.len() as u8
+    }
+
+    /// Whether the node is shutting down: what ends now is not to be replaced.
+    pub fn is_ending(&self) -> bool {
+        self.0.ending.get()
+    }
+
+    pub(crate) fn begin_ending(&self) {
+        self.0.ending.set(true);
     }
 
     /// The counters of this shard.
