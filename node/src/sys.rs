@@ -129,10 +129,15 @@ impl SocketFd {
         let _ = rustix::net::shutdown(self.borrow(), rustix::net::Shutdown::Write);
     }
 
-    /// Makes the close of this socket a reset instead of an orderly end, and ends pending reads.
+    /// Resets the connection: the peer sees at once that it did not end in order, and pending reads
+    /// and writes fail.
     pub(crate) fn abort(self) {
         let _ = rustix::net::sockopt::set_socket_linger(self.borrow(), Some(Duration::ZERO));
-        let _ = rustix::net::shutdown(self.borrow(), rustix::net::Shutdown::Read);
+        // Connecting to nothing is how Linux disconnects; unlike a shutdown it sends a reset, and
+        // unlike a close it does not wait for operations under way.
+        if rustix::net::connect_unspec(self.borrow()).is_err() {
+            let _ = rustix::net::shutdown(self.borrow(), rustix::net::Shutdown::Read);
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Stream {
     gate: Rc<Gate>,
     opened: Cell<bool>,
     finish: Cell<bool>,
+    /// The socket is to be reset.
+    aborted: Cell<bool>,
     read_ended: Cell<bool>,
     fd: Cell<Option<SocketFd>>,
     end: Cell<Option<CloseReason>>,
@@ -83,6 +85,7 @@ impl Stream {
                 gate: Rc::default(),
                 opened: Cell::new(false),
                 finish: Cell::new(false),
+                aborted: Cell::new(false),
                 read_ended: Cell::new(false),
                 fd: Cell::new(None),
                 end: Cell::new(None),
@@ -160,6 +163,7 @@ impl Stream {
             channel.in_use(false);
         }
         if abort {
+            self.aborted.set(true);
             self.incoming.borrow_mut().clear();
             self.waiting.set(0);
             if let Some(fd) = self.fd.get() {
@@ -264,7 +268,7 @@ impl Stream {
 
     /// Joins the stream to its socket and runs until both directions have ended.
     pub(crate) async fn run(self: Rc<Self>, shard: Shard, socket: TcpStream) {
-        if self.end.get().is_some() && self.machine.borrow().aborts() {
+        if self.aborted.get() {
             SocketFd::new(socket.as_raw_fd()).abort();
             return;
         }
@@ -435,13 +439,15 @@ async fn write(shard: &Shard, stream: &Rc<Stream>, mut half: OwnedWriteHalf<TcpS
                 break;
             }
         }
-        if stream.machine.borrow().aborts() {
+        if stream.aborted.get() {
             break;
         }
     }
     batch.clear();
-    // Ends the read under way too.
-    if let Some(fd) = stream.fd.get() {
+    // Ends the read under way too. A connection that was reset is not to look like one that ended.
+    if let Some(fd) = stream.fd.get()
+        && !stream.aborted.get()
+    {
         fd.shutdown();
     }
 }
