@@ -366,7 +366,7 @@ impl Process {
         let lines: Vec<&str> = log.lines().collect();
         format!(
             "--- its last words\n{}",
-            lines[lines.len().saturating_sub(40)..].join("\n")
+            lines[lines.len().saturating_sub(20)..].join("\n")
         )
     }
 }
