@@ -14,6 +14,8 @@ use crate::output::Output;
 use crate::route;
 use crate::store::DEFAULT_NAME;
 
+const COMMON: &str = "Options of all commands";
+
 const AFTER_HELP: &str = "\
 Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.
 Results and events go to stdout, logs and errors to stderr. CULVERT_LOG sets what is logged (for
@@ -49,10 +51,10 @@ Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.";
 #[command(name = "culvert-edge", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {
     /// Directory for identities [default: $XDG_STATE_HOME/culvert or ~/.local/state/culvert]
-    #[arg(long, global = true, env = "CULVERT_HOME", value_name = "DIR")]
+    #[arg(long, global = true, env = "CULVERT_HOME", value_name = "DIR", help_heading = COMMON)]
     pub home: Option<PathBuf>,
     /// Form of what is printed.
-    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text, help_heading = COMMON)]
     pub output: Output,
     /// What to do.
     #[command(subcommand)]

@@ -73,7 +73,7 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// What the store says; [`StoreError::Missing`] for any other name.
+/// What the store says; that there is none, for any other name.
 pub fn identity_for_use(store: &Store, name: &str) -> Result<Stored, Failure> {
     let stored = match name {
         DEFAULT_NAME => store.load_or_create(name, now_s()),
