@@ -1,3 +1,5 @@
+//! Our CBOR cursor beside minicbor.
+
 use culvert_proto::cbor::{CborError, Cursor};
 use minicbor::Decoder;
 

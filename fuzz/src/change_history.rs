@@ -1,3 +1,5 @@
+//! Change histories: decoding, verifying, comparing.
+
 use std::collections::BTreeMap;
 
 use culvert_crypto::identity::{Comparison, Identity, IdentityError, update};

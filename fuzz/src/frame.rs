@@ -1,3 +1,5 @@
+//! Cutting frames out of a stream of bytes.
+
 use culvert_proto::frame::{Decoded, LEN, decode, length_prefix};
 use culvert_proto::limits::MAX_FRAME;
 

@@ -1,3 +1,5 @@
+//! Both ends of a handshake fed with anything.
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 

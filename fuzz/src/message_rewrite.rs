@@ -1,3 +1,5 @@
+//! Messages: layout and prefix rewrite beside decode-then-encode.
+
 use culvert_proto::address::Address;
 use culvert_proto::limits::MAX_HOPS;
 use culvert_proto::message::{Layout, Message};

@@ -1,3 +1,5 @@
+//! Portal messages and the stream machine.
+
 use culvert_proto::portal::{
     Config, Control, Features, MAX_CONTROL, PortalMessage, Received, Stream,
 };

@@ -1,3 +1,5 @@
+//! Channel messages: opening what nobody sealed.
+
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 

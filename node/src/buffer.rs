@@ -138,7 +138,7 @@ impl ReadBuffer {
         let spare = self.buffer.capacity() - unread;
         let missing = need.saturating_sub(unread);
         if need >= CLASSES[0] && spare < missing + need {
-            missing
+            missing.min(spare)
         } else {
             spare
         }
@@ -217,6 +217,22 @@ mod tests {
         let asked = reader.prepare(&pool, 100_000);
         assert!(reader.unread().iter().all(|b| *b == 1));
         assert!(reader.unread().len() + asked >= 100_000);
+    }
+
+    #[test]
+    fn a_frame_of_any_length_is_read_within_the_room_there_is() {
+        let pool = Pool::default();
+        let mut reader = ReadBuffer::new(&pool);
+        let need = 16 << 20;
+        while reader.unread().len() < need {
+            let asked = reader.prepare(&pool, need);
+            let start = reader.unread().len();
+            let mut storage = reader.lend();
+            assert!(0 < asked && start + asked <= storage.capacity());
+            storage.resize(start + asked, 0);
+            reader.restore(storage, asked, asked, &pool);
+        }
+        assert_eq!(reader.unread().len(), need);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use culvert_node::random_bytes;
 use culvert_node::reason::Refusal;
 use culvert_node::shard::Shard;
 use culvert_node::worker::{Outcome, Worker};
-use culvert_proto::forwarder::{self, Flags, Registration, Reply, Request};
+use culvert_proto::forwarder::{self, Flags, ForwarderError, Registration, Reply, Request};
 use culvert_proto::route::Route;
 
 use crate::probe;
@@ -43,6 +43,7 @@ impl Worker for ForwardingService {
                 extension,
             }) => (name.to_owned(), extension),
             Ok(Request { extension, .. }) => (hex::encode(random_bytes::<16>()), extension),
+            Err(ForwarderError::Bare(_)) => return Outcome::Refused(Refusal::BadPayload),
             Err(error) => {
                 tracing::info!(%error, "a registration was refused");
                 return Outcome::Refused(Refusal::RelayName);

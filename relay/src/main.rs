@@ -48,9 +48,11 @@ fn report(error: &serve::Error, output: Output) {
     let _ = match output {
         Output::Text => writeln!(stderr, "error: {error}\n  {}", error.hint()),
         Output::Json => {
-            let json = serde_json::json!({
-                "error": { "message": error.to_string(), "hint": error.hint() }
-            });
+            let (message, hint) = (error.to_string(), error.hint());
+            let json = serde_json::json!({ "error": { "message": message, "hint": hint } });
+            // For those who read events only.
+            let event = serde_json::json!({ "event": "failed", "error": message, "hint": hint });
+            let _ = writeln!(std::io::stdout(), "{event}");
             writeln!(stderr, "{json}")
         }
     };
