@@ -262,15 +262,27 @@ fn help_and_version_exit_with_0() {
     assert!(text(&relay.stdout).contains("--allow-plain-registration"));
 }
 
+/// The message of the error a command printed as JSON, on the last line of its standard error.
+fn error_message(output: &Output) -> String {
+    let errors = text(&output.stderr);
+    let last = errors.lines().last().unwrap_or_default();
+    let error: Value =
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    error["error"]["message"]
+        .as_str()
+        .expect("a message")
+        .to_owned()
+}
+
 #[test]
 fn failures_exit_with_1_and_say_why_as_json_when_asked() {
     let home = home();
     let missing = edge(home.path(), &["identity", "show", "--output", "json"]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(
-        json(&missing)["error"].is_string(),
+        error_message(&missing).contains("default"),
         "{}",
-        text(&missing.stdout)
+        error_message(&missing)
     );
     let plain = edge(home.path(), &["identity", "show"]);
     assert_eq!(plain.status.code(), Some(1));
@@ -284,7 +296,11 @@ fn failures_exit_with_1_and_say_why_as_json_when_asked() {
         .arg(home.path())
         .output(PATIENCE);
     assert_eq!(relay.status.code(), Some(1), "{}", text(&relay.stderr));
-    assert!(json(&relay)["error"].is_string());
+    assert!(
+        error_message(&relay).contains(&taken),
+        "{}",
+        error_message(&relay)
+    );
     let owner = Edge::new();
     let inlet = owner.output(&[
         "inlet",
@@ -300,6 +316,11 @@ fn failures_exit_with_1_and_say_why_as_json_when_asked() {
         "json",
     ]);
     assert_eq!(inlet.status.code(), Some(1), "{}", text(&inlet.stderr));
+    assert!(
+        error_message(&inlet).contains(&taken),
+        "{}",
+        error_message(&inlet)
+    );
 }
 
 #[test]
@@ -378,7 +399,11 @@ fn edges_without_an_identity_make_or_name_one() {
         ])
         .output(PATIENCE);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(json(&output)["error"].is_string());
+    assert!(
+        error_message(&output).contains("no-such-name"),
+        "{}",
+        error_message(&output)
+    );
 }
 
 #[test]
