@@ -9,8 +9,9 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
+use common::chain::{Cast, Chain};
 use common::http::{self, Client};
-use common::node::{Home, Kind, OckamHome, Registration, Relay};
+use common::node::{Kind, Registration};
 use culvert_tests::chain::NAME;
 use culvert_tests::net::eventually;
 use culvert_tests::{PATIENCE, alone};
@@ -19,7 +20,7 @@ use serde_json::Value;
 const MIB: usize = 1 << 20;
 
 /// Bytes sent in each direction over one connection.
-const BULK: usize = 8 * MIB;
+const BULK: usize = 64 * MIB;
 
 /// Connections open at once.
 const CONNECTIONS: usize = 50;
@@ -28,15 +29,12 @@ fn cell(inlet: Kind, relay: Kind, outlet: Kind, registration: Registration) {
     let _turn = alone();
     let began = Instant::now();
     let service = http::service();
-    let relay = Relay::start(relay);
-    let (inlet_home, outlet_home, third) =
-        (Home::new(inlet), Home::new(outlet), OckamHome::new("p256"));
-    let allowed = [inlet_home.identifier(), &third.identifier];
-    let _outlet = outlet_home.outlet(relay.address, service.address(), &allowed, registration);
-    let (_inlet, address) = inlet_home.inlet(relay.address, &[outlet_home.identifier()]);
+    let cast = Cast::new(inlet, relay, outlet, registration);
+    let chain = Chain::start(cast, service.address());
+    let address = chain.address;
     let started = began.elapsed();
 
-    echo(&third, &relay, outlet_home.identifier());
+    echo(&chain);
     small(address);
     let bulk = Instant::now();
     let mut client = Client::connect(address);
@@ -62,10 +60,12 @@ fn cell(inlet: Kind, relay: Kind, outlet: Kind, registration: Registration) {
 }
 
 /// Messages to `echo` at the far end, through a channel of its own.
-fn echo(client: &OckamHome, relay: &Relay, expected: &str) {
-    let output = client
+fn echo(chain: &Chain) {
+    let expected = chain.outlet_home.identifier();
+    let output = chain
+        .third
         .program()
-        .args(["echo", "--connect", &relay.address.to_string()])
+        .args(["echo", "--connect", &chain.relay.address().to_string()])
         .args(["--hop", &format!("forward_to_{NAME}"), "--secure"])
         .args(["--allow", expected, "--count", "100", "--size", "1000"])
         .run();

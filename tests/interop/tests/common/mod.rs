@@ -1,5 +1,27 @@
 //! What the tests share: Ockam nodes and Culvert's programs behind the same handles, and a service
 //! that shows whether bytes arrive.
 
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
+pub mod chain;
 pub mod http;
 pub mod node;
+
+use chain::Cast;
+
+/// Runs a test for each cast, all of them even when some fail.
+///
+/// # Panics
+/// At the end, with the names of those that failed.
+pub fn for_each(casts: impl Iterator<Item = Cast>, test: impl Fn(Cast)) {
+    let mut failed = Vec::new();
+    for cast in casts {
+        println!("--- {cast}");
+        let run = std::panic::AssertUnwindSafe(|| test(cast));
+        if std::panic::catch_unwind(run).is_err() {
+            failed.push(cast.to_string());
+        }
+    }
+    assert!(failed.is_empty(), "failed:\n{}", failed.join("\n"));
+}

@@ -72,23 +72,41 @@ impl OckamHome {
 
 /// An identity that an edge or a node runs with.
 pub enum Home {
-    Culvert(Edge),
+    Culvert {
+        edge: Edge,
+        /// Name of the identity in the edge's directory.
+        name: &'static str,
+        identifier: String,
+    },
     Ockam(OckamHome),
 }
 
 impl Home {
-    /// Makes one.
-    pub fn new(kind: Kind) -> Self {
+    /// Makes one with a key of type `ed25519` or `p256`.
+    pub fn new(kind: Kind, key_type: &'static str) -> Self {
         match kind {
-            Kind::Culvert => Self::Culvert(Edge::new()),
-            Kind::Ockam => Self::Ockam(OckamHome::new("ed25519")),
+            Kind::Culvert => {
+                let edge = Edge::new();
+                let created = edge.output(&[
+                    "identity", "create", "--name", key_type, "--type", key_type, "--output",
+                    "json",
+                ]);
+                let shown: Value =
+                    serde_json::from_slice(&created.stdout).expect("JSON of an identity");
+                Self::Culvert {
+                    edge,
+                    name: key_type,
+                    identifier: shown["identifier"].as_str().expect("identifier").to_owned(),
+                }
+            }
+            Kind::Ockam => Self::Ockam(OckamHome::new(key_type)),
         }
     }
 
     /// Its identifier.
     pub fn identifier(&self) -> &str {
         match self {
-            Self::Culvert(edge) => &edge.identifier,
+            Self::Culvert { identifier, .. } => identifier,
             Self::Ockam(home) => &home.identifier,
         }
     }
@@ -101,18 +119,21 @@ impl Home {
         allow: &[&str],
         registration: Registration,
     ) -> Process {
-        let more: &[&str] = match registration {
+        let plain: &[&str] = match registration {
             Registration::Plain => &["--plain-registration"],
             Registration::Channel => &[],
         };
         let process = match self {
-            Self::Culvert(edge) => edge.start_outlet(relay, NAME, to, allow, more).process,
+            Self::Culvert { edge, name, .. } => {
+                let more = [&["--identity", name], plain].concat();
+                edge.start_outlet(relay, NAME, to, allow, &more).process
+            }
             Self::Ockam(home) => home
                 .program()
                 .args(["outlet", "--relay", &relay.to_string(), "--name", NAME])
                 .args(["--to", &to.to_string()])
                 .args(allow.iter().flat_map(|identifier| ["--allow", identifier]))
-                .args(more)
+                .args(plain)
                 .start("ockam outlet"),
         };
         process.event("registered");
@@ -121,9 +142,10 @@ impl Home {
 
     /// Starts an inlet and waits until its channel is up; returns where it listens.
     pub fn inlet(&self, relay: SocketAddr, allow: &[&str]) -> (Process, SocketAddr) {
-        match self {
-            Self::Culvert(edge) => {
-                let inlet = edge.inlet(relay, allow);
+        let (process, address) = match self {
+            Self::Culvert { edge, name, .. } => {
+                let more = ["--identity", name];
+                let inlet = edge.start_inlet(relay, NAME, "127.0.0.1:0", allow, &more);
                 (inlet.process, inlet.address)
             }
             Self::Ockam(home) => {
@@ -134,42 +156,66 @@ impl Home {
                     .start("ockam inlet");
                 let listening = process.event("listening");
                 let address = listening.text("address").parse().expect("an address");
-                process.event("up");
                 (process, address)
             }
-        }
+        };
+        process.event("up");
+        (process, address)
     }
 }
 
 /// A relay of either kind.
-pub struct Relay {
-    pub process: Process,
-    pub address: SocketAddr,
-    _keep: Option<OckamHome>,
+pub enum Relay {
+    Culvert(chain::Relay),
+    Ockam {
+        home: OckamHome,
+        process: Process,
+        address: SocketAddr,
+    },
 }
 
 impl Relay {
     /// Starts one on a free port.
     pub fn start(kind: Kind) -> Self {
         match kind {
-            Kind::Culvert => {
-                let relay = chain::Relay::start(&["--allow-plain-registration"]);
-                Self {
-                    address: relay.address,
-                    process: relay.process,
-                    _keep: None,
-                }
-            }
-            Kind::Ockam => {
-                let home = OckamHome::new("ed25519");
-                let process = home.program().arg("relay").start("ockam relay");
-                let listening = process.event("listening");
-                let address = listening.text("address").parse().expect("an address");
-                Self {
-                    process,
-                    address,
-                    _keep: Some(home),
-                }
+            Kind::Culvert => Self::Culvert(chain::Relay::start(&["--allow-plain-registration"])),
+            Kind::Ockam => Self::ockam(OckamHome::new("ed25519"), "127.0.0.1:0"),
+        }
+    }
+
+    fn ockam(home: OckamHome, listen: &str) -> Self {
+        let process = home
+            .program()
+            .args(["relay", "--listen", listen])
+            .start("ockam relay");
+        let listening = process.event("listening");
+        let address = listening.text("address").parse().expect("an address");
+        Self::Ockam {
+            home,
+            process,
+            address,
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Self::Culvert(relay) => relay.address,
+            Self::Ockam { address, .. } => *address,
+        }
+    }
+
+    /// Kills it and starts it again at the same address, with the same identity.
+    pub fn kill_and_restart(self) -> Self {
+        match self {
+            Self::Culvert(relay) => Self::Culvert(relay.kill_and_restart()),
+            Self::Ockam {
+                home,
+                mut process,
+                address,
+            } => {
+                process.kill();
+                Self::ockam(home, &address.to_string())
             }
         }
     }
