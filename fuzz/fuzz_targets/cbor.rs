@@ -1,3 +1,4 @@
+//! Runs the `cbor` body under libFuzzer.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| culvert_fuzz::cbor(data));

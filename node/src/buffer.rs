@@ -127,13 +127,13 @@ impl ReadBuffer {
     /// in a fresh buffer and nothing has to move.
     pub(crate) fn prepare(&mut self, pool: &Pool, need: usize) -> usize {
         let unread = self.buffer.len();
-        let wanted = need.max(unread + 1).max(if unread == 0 {
-            CLASSES[self.class] / 2
-        } else {
-            0
-        });
-        if self.buffer.capacity() < wanted {
-            self.renew(pool, wanted);
+        let class = CLASSES[self.class];
+        let wanted = if unread == 0 { class / 2 } else { unread + 1 };
+        // Room grows with the bytes that arrive, so a length announced by a stranger costs nothing
+        // by itself.
+        let target = need.min(class.max(2 * unread)).max(wanted);
+        if self.buffer.capacity() < target {
+            self.renew(pool, target);
         }
         let spare = self.buffer.capacity() - unread;
         let missing = need.saturating_sub(unread);
@@ -150,13 +150,6 @@ impl ReadBuffer {
         if self.buffer.is_empty() && self.buffer.try_reclaim(size) {
             return;
         }
-        // Frames longer than the largest class grow by doubling as bytes arrive, so a length
-        // announced by a stranger costs nothing by itself.
-        let size = if size > CLASSES[2] {
-            size.min(2 * self.buffer.len().max(CLASSES[2]))
-        } else {
-            size
-        };
         self.replace(pool, size);
     }
 
@@ -209,14 +202,15 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_never_outgrows_its_buffer() {
+    fn a_frame_that_has_begun_ends_in_the_same_buffer_once_frames_are_large() {
         let pool = Pool::default();
         let mut reader = ReadBuffer::new(&pool);
+        reader.class = 2;
         reader.prepare(&pool, 0);
         reader.buffer.extend_from_slice(&[1; 3000]);
-        let asked = reader.prepare(&pool, 100_000);
+        let asked = reader.prepare(&pool, 131_500);
         assert!(reader.unread().iter().all(|b| *b == 1));
-        assert!(reader.unread().len() + asked >= 100_000);
+        assert!(reader.unread().len() + asked >= 131_500);
     }
 
     #[test]
@@ -242,6 +236,6 @@ mod tests {
         reader.prepare(&pool, 0);
         reader.buffer.extend_from_slice(&[0; 4]);
         reader.prepare(&pool, 16 << 20);
-        assert!(reader.buffer.capacity() <= 2 * CLASSES[2]);
+        assert!(reader.buffer.capacity() <= CLASSES[0]);
     }
 }

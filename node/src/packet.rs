@@ -66,29 +66,20 @@ impl Packet {
     }
 
     /// Puts routes in front of a payload that lies at `start..` of a buffer with headroom before
-    /// it.
+    /// it. Routes can be too long, and the whole can be longer than a frame.
     pub(crate) fn wrap(
         buffer: BytesMut,
         start: usize,
         onward: &Route,
         return_route: &Route,
         pool: &Pool,
-    ) -> Self {
+    ) -> Result<Self, Refusal> {
         let len = buffer.len() - start;
         let header = message::header_len(onward, return_route, len);
         let (mut buffer, start) = with_headroom(buffer, start, header, pool);
         let head = start - header;
         message::write_header(&mut buffer[head..start], 3, onward, return_route, len);
-        let layout = Layout::parse(&buffer[head..]).expect("the message was just written");
-        Self {
-            buffer,
-            head,
-            layout,
-            via: None,
-            producer: None,
-            identity: None,
-            depth: 0,
-        }
+        Self::parse(buffer, head).map_err(|_| Refusal::MessageTooLong)
     }
 
     /// Composes a small message.
@@ -97,7 +88,7 @@ impl Packet {
         return_route: &Route,
         payload: &[u8],
         pool: &Pool,
-    ) -> Self {
+    ) -> Result<Self, Refusal> {
         let mut buffer = pool.small(HEADROOM + payload.len() + TAILROOM);
         buffer[HEADROOM..HEADROOM + payload.len()].copy_from_slice(payload);
         buffer.truncate(HEADROOM + payload.len());

@@ -41,6 +41,8 @@ reasons! {
         BadPayload => "bad_payload",
         /// The routes would have more hops than allowed.
         RouteTooLong => "route_too_long",
+        /// A message would be longer than a frame, or its routes longer than allowed.
+        MessageTooLong => "message_too_long",
         /// The message passed through too many layers inside the node.
         TooManyLayers => "too_many_layers",
         /// A message for a worker carries onward hops the worker does not serve.

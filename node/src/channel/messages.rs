@@ -2,6 +2,7 @@
 
 use culvert_crypto::channel::{Established, HandshakeError, OVERHEAD, OpenError};
 use culvert_proto::frame;
+use culvert_proto::limits::MAX_FRAME;
 use culvert_proto::message::header_len;
 use culvert_proto::route::{Route, RouteView};
 use culvert_proto::secure_channel::inner::{self, Inner};
@@ -207,6 +208,11 @@ impl Channel {
         start: usize,
         depth: u8,
     ) -> Outcome {
+        // What cannot be sent must not use up a nonce: the peer would miss a message.
+        let outer = header_len(&self.route.borrow(), &Route::new(), u32::MAX as usize);
+        if outer + buffer.len() - start + OVERHEAD > MAX_FRAME {
+            return Outcome::Refused(Refusal::MessageTooLong);
+        }
         buffer.resize(buffer.len() + OVERHEAD - 8, 0);
         let sealed = match &mut *self.state.borrow_mut() {
             State::Up(keys) => keys.seal.seal(&mut buffer[start..]).is_ok(),
@@ -222,8 +228,10 @@ impl Channel {
             &Route::new(),
             shard.pool(),
         );
-        packet.depth = depth;
-        shard.dispatch(packet)
+        if let Ok(packet) = &mut packet {
+            packet.depth = depth;
+        }
+        shard.dispatch_made(packet)
     }
 }
 

@@ -125,7 +125,7 @@ impl Stream {
             let len = control.encode(&mut bytes);
             let packet =
                 Packet::compose(&self.route.borrow(), &self.own, &bytes[..len], shard.pool());
-            let outcome = shard.dispatch(packet);
+            let outcome = shard.dispatch_made(packet);
             shard.settle(outcome, "portal control message");
         }
         let (done, aborts) = {
@@ -363,7 +363,7 @@ fn send_data(shard: &Shard, stream: &Rc<Stream>, mut data: BytesMut, n: usize) -
         &stream.own,
         shard.pool(),
     );
-    match shard.dispatch(packet) {
+    match shard.dispatch_made(packet) {
         Outcome::Wait(gate) => return Some(gate),
         Outcome::Done => {}
         // The bytes did not leave: going on would leave a hole in the stream.

@@ -125,9 +125,17 @@ impl Shard {
         }
     }
 
+    /// Delivers a message that was just composed, if it could be.
+    pub(crate) fn dispatch_made(&self, packet: Result<Packet, Refusal>) -> Outcome {
+        match packet {
+            Ok(packet) => self.dispatch(packet),
+            Err(reason) => Outcome::Refused(reason),
+        }
+    }
+
     /// Sends a small message that originates here. The outcome tells whether to slow down.
     pub fn send(&self, onward: &Route, return_route: &Route, payload: &[u8]) -> Outcome {
-        self.dispatch(Packet::compose(onward, return_route, payload, &self.0.pool))
+        self.dispatch_made(Packet::compose(onward, return_route, payload, &self.0.pool))
     }
 
     /// Sends the payload of a message back where it came from, as the worker called `name`.
@@ -147,8 +155,10 @@ impl Shard {
             &Self::named_route(name),
             &self.0.pool,
         );
-        answer.depth = depth + 1;
-        self.dispatch(answer)
+        if let Ok(answer) = &mut answer {
+            answer.depth = depth + 1;
+        }
+        self.dispatch_made(answer)
     }
 
     /// Counts and logs a refusal.
