@@ -135,7 +135,23 @@ impl Link {
         if packet.via.is_some_and(|via| via.key == self.address.key) {
             self.exposed.set(true);
         }
-        match packet.into_frame(push, shard.pool()) {
+        self.enqueue(shard, packet.into_frame(1, push, shard.pool()))
+    }
+
+    /// Queues a message composed for the peer, whose onward route begins at the peer.
+    pub(crate) fn transmit_composed(&self, shard: &Shard, packet: Packet) -> Outcome {
+        if self.end.get().is_some() {
+            return Outcome::Refused(Refusal::UnknownAddress);
+        }
+        self.enqueue(shard, packet.into_frame(0, RouteView::EMPTY, shard.pool()))
+    }
+
+    fn enqueue(
+        &self,
+        shard: &Shard,
+        frame: Result<(Option<BytesMut>, BytesMut), Refusal>,
+    ) -> Outcome {
+        match frame {
             Ok((front, body)) => {
                 let first = front.and_then(|front| self.queue.push(front));
                 self.queue

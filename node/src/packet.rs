@@ -176,16 +176,17 @@ impl Packet {
         Ok(())
     }
 
-    /// The frame to send on a link: first onward hop replaced by `push`, way it came written,
-    /// length in front. One buffer when the new head fits in front of the unchanged rest, otherwise the head
+    /// The frame to send on a link: the first `pop` onward hops replaced by `push`, way it came
+    /// written, length in front. One buffer when the new head fits in front of the unchanged rest, otherwise the head
     /// in a buffer of its own: the payload is never moved.
     pub(crate) fn into_frame(
         mut self,
+        pop: usize,
         push: RouteView<'_>,
         pool: &Pool,
     ) -> Result<(Option<BytesMut>, BytesMut), Refusal> {
         let via = self.via.map(|v| v.encoded());
-        let rewrite = self.rewrite(1, push, via.as_ref().map_or(&[], |v| v));
+        let rewrite = self.rewrite(pop, push, via.as_ref().map_or(&[], |v| v));
         let prefix = rewrite
             .prefix_len(self.message(), &self.layout)
             .map_err(|_| Refusal::RouteTooLong)?;

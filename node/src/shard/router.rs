@@ -77,19 +77,21 @@ impl Shard {
     /// Sends a message on with its first onward hop replaced by `way`, on behalf of a worker that
     /// may send there. Nothing of the message is moved when the way leads over a link.
     pub fn forward(&self, mut packet: Packet, way: &Route) -> Outcome {
-        if let Some(key) = self.first_key(way) {
-            let link = match self.0.table.borrow().by_key(key) {
-                Some((_, Entry::Link(link))) => Some(Rc::clone(link)),
-                _ => None,
-            };
-            if let Some(link) = link {
-                self.expose(packet.via);
-                return link.transmit(self, packet, way.view().without_first());
-            }
+        if let Some(link) = self.first_key(way).and_then(|key| self.link(key)) {
+            self.expose(packet.via);
+            return link.transmit(self, packet, way.view().without_first());
         }
         match packet.advance(self, way.view()) {
             Ok(()) => self.dispatch(packet),
             Err(reason) => Outcome::Refused(reason),
+        }
+    }
+
+    /// The link with a key, if it is one of this shard.
+    fn link(&self, key: Key) -> Option<Rc<Link>> {
+        match self.0.table.borrow().by_key(key) {
+            Some((_, Entry::Link(link))) => Some(Rc::clone(link)),
+            _ => None,
         }
     }
 
@@ -140,21 +142,27 @@ impl Shard {
 
     /// Sends the payload of a message back where it came from, as the worker called `name`.
     pub fn reply(&self, packet: Packet, name: &[u8]) -> Outcome {
-        let route = packet.return_route();
+        let own = Self::named_route(name);
+        let depth = packet.depth;
+        let link = packet.came_by().and_then(|key| self.link(key));
+        // Over a link the answer is composed as the peer will see it, so that it may be as long as
+        // the question was.
+        let route = match link {
+            Some(_) => packet.outer_return_route().to_owned(),
+            None => packet.return_route(),
+        };
+        let (mut buffer, range) = packet.into_payload();
+        buffer.truncate(range.end);
+        let mut answer = Packet::wrap(buffer, range.start, &route, &own, &self.0.pool);
+        if let Some(link) = link {
+            return match answer {
+                Ok(answer) => link.transmit_composed(self, answer),
+                Err(reason) => Outcome::Refused(reason),
+            };
+        }
         if route.is_empty() {
             return Outcome::Done;
         }
-        let depth = packet.depth;
-        let (buffer, range) = packet.into_payload();
-        let mut buffer = buffer;
-        buffer.truncate(range.end);
-        let mut answer = Packet::wrap(
-            buffer,
-            range.start,
-            &route,
-            &Self::named_route(name),
-            &self.0.pool,
-        );
         if let Ok(answer) = &mut answer {
             answer.depth = depth + 1;
         }
