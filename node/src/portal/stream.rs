@@ -54,6 +54,8 @@ pub struct Stream {
     read_ended: Cell<bool>,
     fd: Cell<Option<SocketFd>>,
     end: Cell<Option<CloseReason>>,
+    /// Why it will have ended when the machine is done.
+    why: Cell<CloseReason>,
     changed: Notify,
 }
 
@@ -89,6 +91,7 @@ impl Stream {
                 read_ended: Cell::new(false),
                 fd: Cell::new(None),
                 end: Cell::new(None),
+                why: Cell::new(CloseReason::PeerClosed),
                 changed: Notify::default(),
             });
             (Entry::Stream(Rc::clone(&stream)), stream)
@@ -133,7 +136,7 @@ impl Stream {
             (machine.is_done(), machine.aborts())
         };
         if done && self.end.get().is_none() {
-            self.finish_up(shard, aborts, CloseReason::PeerClosed);
+            self.finish_up(shard, aborts, self.why.get());
         }
         self.changed.notify();
     }
@@ -217,8 +220,15 @@ impl Stream {
                 self.finish.set(true);
                 Outcome::Done
             }
+            Ok(Received::Close { abort: true }) => {
+                self.why.set(CloseReason::PeerReset);
+                Outcome::Done
+            }
             Ok(_) => Outcome::Done,
             Err(error) => {
+                if error.is_fatal() {
+                    self.why.set(CloseReason::PortalProtocol);
+                }
                 tracing::debug!(%error, "portal message refused");
                 Outcome::Refused(Refusal::PortalState)
             }
@@ -343,6 +353,7 @@ async fn read(shard: Shard, stream: Rc<Stream>, mut half: OwnedReadHalf<TcpStrea
             Err(_) => {
                 storage.clear();
                 stream.read_ended.set(true);
+                stream.why.set(CloseReason::Io);
                 stream.with(&shard, portal::Stream::on_read_error);
             }
         }
@@ -435,6 +446,7 @@ async fn write(shard: &Shard, stream: &Rc<Stream>, mut half: OwnedWriteHalf<TcpS
                 stream.with(shard, |machine| machine.on_written(n));
             }
             _ => {
+                stream.why.set(CloseReason::Io);
                 stream.with(shard, portal::Stream::on_write_error);
                 break;
             }
