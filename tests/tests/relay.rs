@@ -49,7 +49,7 @@ fn plain_registration_only_where_it_is_allowed() {
     let before = metrics::scrape(open.metrics);
     owner.send_message(&[STATIC_FORWARDING_SERVICE], &["me"], &[0x7f, b'x']);
     owner.check();
-    metrics::await_count(open.metrics, &before, "relay_name", 1.0, PATIENCE);
+    metrics::await_count(open.metrics, &before, "bad_payload", 1.0, PATIENCE);
 }
 
 #[test]
