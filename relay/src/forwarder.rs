@@ -125,19 +125,35 @@ impl Asked {
             shard.remove(address.key);
             return Outcome::Refused(Refusal::UnknownAddress);
         }
-        let worker = forwarder::worker_name(&self.name);
-        publish(shard, worker.clone(), address.key);
         if let Some(old) = replaced {
             remove_anywhere(shard, old.forwarder);
         }
-        tracing::info!(name = self.name, identity = ?self.identity.map(|i| i.to_string()), "registered");
-        let text = worker.as_str();
-        let answer = Reply::Confirmed {
-            text,
-            extension: self.extension,
-        }
-        .encode();
-        shard.send(&self.back, &Shard::named_route(worker.as_bytes()), &answer)
+        let identity = self
+            .identity
+            .map_or_else(|| "none".into(), |who| who.to_string());
+        tracing::info!(name = self.name, identity, "registered");
+        self.publish(shard, address.key);
+        Outcome::Done
+    }
+
+    /// Makes the name known on every shard, then confirms: who learns of the registration can use
+    /// it over whatever shard its own link is on.
+    fn publish(&self, shard: &Shard, key: Key) {
+        let name = forwarder::worker_name(&self.name);
+        let (back, extension, text) = (self.back.clone(), self.extension, name.clone());
+        set_name(shard, &name, key);
+        shard.tell_others_then(
+            move |shard| set_name(shard, &name, key),
+            move |shard| {
+                let answer = Reply::Confirmed {
+                    text: &text,
+                    extension,
+                }
+                .encode();
+                let outcome = shard.send(&back, &Shard::named_route(text.as_bytes()), &answer);
+                shard.settle(outcome, "confirmation of a registration");
+            },
+        );
     }
 
     /// The hops to put in front of forwarded messages: the way back without the registrant's own
@@ -154,7 +170,9 @@ impl Asked {
     pub(crate) fn taken(&self, shard: &Shard) -> Outcome {
         tracing::warn!(
             name = self.name,
-            claimant = ?self.identity.map(|i| i.to_string()),
+            claimant = self
+                .identity
+                .map_or_else(|| "none".into(), |who| who.to_string()),
             "a registration was refused: the name is held by somebody else"
         );
         self.refuse(shard, forwarder::Refusal::Taken);
@@ -175,12 +193,6 @@ impl Asked {
         let outcome = shard.send(&self.back, &Shard::named_route(service), &answer);
         shard.settle(outcome, "refusal of a registration");
     }
-}
-
-/// Makes a name known on every shard.
-fn publish(shard: &Shard, name: String, key: Key) {
-    set_name(shard, &name, key);
-    shard.tell_others(move |shard| set_name(shard, &name, key));
 }
 
 fn set_name(shard: &Shard, name: &str, key: Key) {

@@ -1,6 +1,8 @@
 //! What crosses from one shard to another, and how back-pressure follows it.
 
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_channel::{Receiver, TrySendError};
 use bytes::BytesMut;
@@ -52,6 +54,31 @@ impl Shard {
         self.0.peers[to as usize]
             .try_send(Handoff::Run(Box::new(what)))
             .is_ok()
+    }
+
+    /// Has every other shard do something; once all have done it, `then` runs on this one.
+    pub fn tell_others_then(
+        &self,
+        what: impl Fn(&Self) + Clone + Send + 'static,
+        then: impl FnOnce(&Self) + Send + 'static,
+    ) {
+        let home = self.number();
+        if self.shards() == 1 {
+            return then(self);
+        }
+        let left = Arc::new((
+            AtomicUsize::new(usize::from(self.shards()) - 1),
+            Mutex::new(Some(then)),
+        ));
+        self.tell_others(move |shard| {
+            what(shard);
+            if left.0.fetch_sub(1, Ordering::AcqRel) == 1 {
+                let then = left.1.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(then) = then {
+                    shard.tell_all_ways(home, then);
+                }
+            }
+        });
     }
 
     /// Has every other shard do something, waiting for room in their inboxes.
