@@ -21,7 +21,8 @@ pub const ECHO: &str = "echo";
 
 /// A connection to a node.
 pub struct Wire {
-    stream: TcpStream,
+    /// The connection.
+    pub stream: TcpStream,
     inbox: Vec<u8>,
 }
 
