@@ -264,22 +264,25 @@ fn announced_lengths_take_no_memory() {
 #[test]
 fn garbage_of_every_length() {
     let _turn = alone();
+    many_files();
     let relay = Relay::start(&["--frame-timeout", "1"]);
     let mut bystander = Wire::open(relay.address);
-    for seed in 0..300 {
-        let mut garbage = vec![0; 1 + (seed as usize * 37) % 3000];
-        Pattern::new(seed).fill(&mut garbage);
-        let mut wire = Wire::open(relay.address);
-        match seed % 3 {
+    let mut wires: Vec<_> = (0..300).map(|_| Wire::open(relay.address)).collect();
+    for (seed, wire) in wires.iter_mut().enumerate() {
+        let mut garbage = vec![0; 1 + (seed * 37) % 3000];
+        Pattern::new(seed as u64).fill(&mut garbage);
+        let sent = match seed % 3 {
             // Anything after the version, a well-formed frame of anything, a message that breaks off.
-            0 => drop(wire.try_send(&garbage)),
-            1 => drop(wire.try_send(&framed(&garbage))),
+            0 => garbage,
+            1 => framed(&garbage),
             _ => {
                 let whole = message(&[ECHO, "x", "y"], &["me"], &garbage);
-                let cut = seed as usize % whole.len();
-                drop(wire.try_send(&framed(&whole[..cut.max(1)])));
+                framed(&whole[..(seed % whole.len()).max(1)])
             }
-        }
+        };
+        let _ = wire.try_send(&sent);
+    }
+    for (seed, wire) in wires.iter_mut().enumerate() {
         assert_ne!(wire.drain(PATIENCE).1, End::Open, "seed {seed}");
     }
     bystander.check();
