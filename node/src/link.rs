@@ -60,6 +60,8 @@ pub struct Link {
     partial_since: Cell<Option<u64>>,
     /// When the send queue was last seen full without progress, and what was written then.
     full_since: Cell<Option<(u64, u64)>>,
+    /// Whether the reading task waits for a full destination.
+    waiting: Cell<bool>,
     /// Full destinations on other shards that this link must wait for.
     holds: Cell<u32>,
     held: Gate,
@@ -103,6 +105,7 @@ impl Link {
                 exposed: Cell::new(false),
                 partial_since: Cell::new(None),
                 full_since: Cell::new(None),
+                waiting: Cell::new(false),
                 holds: Cell::new(0),
                 held: Gate::default(),
             });
@@ -194,6 +197,12 @@ impl Link {
                 }
             })
             .await
+    }
+
+    /// Whether this node does not read the link at present, because a destination is full: what
+    /// the peer has said meanwhile is not known here.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.waiting.get() || self.held.is_shut()
     }
 
     /// Bytes waiting to be written.
@@ -401,12 +410,16 @@ async fn receive(shard: &Shard, link: &Rc<Link>, frame: BytesMut) -> Option<Stop
         }
         Outcome::Wait(gate) => {
             shard.counters().waits.add(1);
+            link.waiting.set(true);
             gate.passed().await;
+            link.waiting.set(false);
             None
         }
         Outcome::Later(boxed) => {
             let (to, packet) = *boxed;
+            link.waiting.set(true);
             shard.hand_over_waiting(to, packet).await;
+            link.waiting.set(false);
             None
         }
         Outcome::Move(boxed) => {

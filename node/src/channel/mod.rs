@@ -96,6 +96,8 @@ pub struct Channel {
     heard_ms: Cell<u64>,
     pinged_ms: Cell<u64>,
     unanswered: Cell<u32>,
+    /// Until when this node did not read what the peer said.
+    deaf_ms: Cell<u64>,
     users: Cell<u32>,
     /// The listener's count of unfinished handshakes, while this is one of them.
     counted: RefCell<Option<Rc<Cell<usize>>>>,
@@ -170,6 +172,7 @@ impl Channel {
                 heard_ms: Cell::new(now),
                 pinged_ms: Cell::new(now),
                 unanswered: Cell::new(0),
+                deaf_ms: Cell::new(0),
                 users: Cell::new(0),
                 counted: RefCell::new(counted),
                 changed: Notify::default(),
@@ -249,9 +252,10 @@ impl Channel {
         }
     }
 
-    /// Milliseconds since a message of the peer last verified.
+    /// Milliseconds since a message of the peer last verified, or could not be read.
     pub fn quiet_ms(&self, shard: &Shard) -> u64 {
-        shard.now_ms().saturating_sub(self.heard_ms.get())
+        let last = self.heard_ms.get().max(self.deaf_ms.get());
+        shard.now_ms().saturating_sub(last)
     }
 
     /// Waits until the channel is up.
@@ -309,7 +313,13 @@ impl Channel {
             }
             return;
         }
-        let quiet = now.saturating_sub(self.heard_ms.get());
+        let carrier = shard.carrier(self.encryptor.key);
+        if carrier.is_some_and(|link| link.is_unread()) {
+            self.deaf_ms.set(now);
+            self.unanswered.set(0);
+            return;
+        }
+        let quiet = self.quiet_ms(shard);
         let (ask_after, dead_after) = match self.users.get() {
             0 => (10 * QUIET_MS, 6 * shard.limits().dead_after_ms),
             _ => (QUIET_MS, shard.limits().dead_after_ms),
