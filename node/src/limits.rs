@@ -30,7 +30,7 @@ impl Default for Limits {
             handshakes: 1024,
             handshake_timeout_ms: 10_000,
             streams_per_shard: 100_000,
-            dead_after_ms: 1_500,
+            dead_after_ms: 5_000,
         }
     }
 }

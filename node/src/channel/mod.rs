@@ -314,7 +314,9 @@ impl Channel {
             return;
         }
         let carrier = shard.carrier(self.encryptor.key);
-        if carrier.is_some_and(|link| link.is_unread()) {
+        // What waits to be sent or read may be the question or its answer: a slow line is not a
+        // silent peer, and a line that takes nothing at all ends by itself.
+        if carrier.is_some_and(|link| link.is_unread() || link.queued() > 0) {
             self.deaf_ms.set(now);
             self.unanswered.set(0);
             return;
