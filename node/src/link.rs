@@ -62,6 +62,8 @@ pub struct Link {
     full_since: Cell<Option<(u64, u64)>>,
     /// Whether the reading task waits for a full destination.
     waiting: Cell<bool>,
+    /// Whether something waited to be written when the time was last looked at.
+    behind: Cell<bool>,
     /// Full destinations on other shards that this link must wait for.
     holds: Cell<u32>,
     held: Gate,
@@ -106,6 +108,7 @@ impl Link {
                 partial_since: Cell::new(None),
                 full_since: Cell::new(None),
                 waiting: Cell::new(false),
+                behind: Cell::new(false),
                 holds: Cell::new(0),
                 held: Gate::default(),
             });
@@ -236,8 +239,14 @@ impl Link {
         }
     }
 
+    /// Whether what is sent now has to wait behind what was sent before.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.get()
+    }
+
     /// Closes a link whose peer is too slow to finish a frame or to read.
     pub(crate) fn tick(&self, shard: &Shard) {
+        self.behind.set(self.queue.bytes() > 0);
         let now = shard.now_ms();
         let limits = shard.limits();
         if self

@@ -316,7 +316,7 @@ impl Channel {
         let carrier = shard.carrier(self.encryptor.key);
         // What waits to be sent or read may be the question or its answer: a slow line is not a
         // silent peer, and a line that takes nothing at all ends by itself.
-        if carrier.is_some_and(|link| link.is_unread() || link.queued() > 0) {
+        if carrier.is_some_and(|link| link.is_unread() || link.is_behind()) {
             self.deaf_ms.set(now);
             self.unanswered.set(0);
             return;

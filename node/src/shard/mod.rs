@@ -363,13 +363,19 @@ impl Shard {
     pub(crate) async fn keep_time(self) {
         loop {
             monoio::time::sleep(std::time::Duration::from_millis(250)).await;
-            for (address, entry) in self.entries() {
+            let entries = self.entries();
+            // Links first: what the others send now is not to count as waiting.
+            for (_, entry) in &entries {
+                if let Entry::Link(link) = entry {
+                    link.tick(&self);
+                }
+            }
+            for (address, entry) in entries {
                 match entry {
-                    Entry::Link(link) => link.tick(&self),
                     Entry::Decryptor(channel) => channel.tick(&self),
                     Entry::Stream(stream) => stream.tick(&self),
                     Entry::Worker(worker) => worker.tick(&self, address),
-                    Entry::Encryptor(_) => {}
+                    Entry::Link(_) | Entry::Encryptor(_) => {}
                 }
             }
         }
