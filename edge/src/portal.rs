@@ -85,7 +85,7 @@ pub fn inlet(store: &Store, args: &InletArgs, output: Output) -> Result<(), Fail
     let mut ready = Ready::new(store, &args.run)?;
     let listener = process::listen(&args.from)?;
     let (reporter, events) = Reporter::new();
-    let node = ready.start(open_services)?;
+    let node = ready.start(|shard| open_services(shard, false))?;
     let started = json!({ "route": describe(&plan) });
     ready.announce(&node, "inlet", &started, output);
     let address = start_inlet(&node, listener, &ready, plan, config(&args.run), reporter)?;
@@ -228,13 +228,18 @@ fn add(
 }
 
 /// The services that peers use to find out whether this node is alive.
-fn open_services(shard: &Shard) {
+fn open_services(shard: &Shard, plain: bool) {
     let services: [(&[u8], Rc<dyn Worker>); 2] =
         [(ECHO, Rc::new(Echo)), (UPPERCASE, Rc::new(Uppercase))];
     for (name, worker) in services {
         add(shard, name, worker, |key| {
-            shard.open_to_all(key);
+            // Peers' keep-alive comes through channels. In clear it is answered only where a relay
+            // has to ask whether a plain owner is still there: everybody can send that way.
             shard.open_to_channels(key);
+            shard.open_to_opened_channels(key);
+            if plain {
+                shard.open_to_all(key);
+            }
         });
     }
 }
@@ -251,7 +256,7 @@ struct OutletPart {
 
 impl OutletPart {
     fn set_up(&self, shard: &Shard, trust: &Trust) {
-        open_services(shard);
+        open_services(shard, self.plan.trust.is_none());
         let credentials = credentials(&self.endpoint, trust);
         let channels = ChannelListener::new(credentials.clone(), shard.accepted_channels_flow());
         add(shard, API, Rc::new(channels), |key| {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -10,6 +11,11 @@ use axum::routing::get;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::metrics::{Counters, Snapshot};
+
+/// Names looked up at once.
+const LOOK_UPS: usize = 64;
+
+static LOOKING_UP: AtomicUsize = AtomicUsize::new(0);
 
 /// Resolves a host name; an IP address needs no look-up.
 ///
@@ -21,16 +27,25 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
+    if LOOKING_UP.fetch_add(1, Ordering::Relaxed) >= LOOK_UPS {
+        LOOKING_UP.fetch_sub(1, Ordering::Relaxed);
+        return Err(io::Error::other("too many names are being looked up"));
+    }
     let (sender, receiver) = async_channel::bounded(1);
     let host = host.to_owned();
-    std::thread::Builder::new()
+    let started = std::thread::Builder::new()
         .name("resolver".into())
         .spawn(move || {
             let found = (host.as_str(), port)
                 .to_socket_addrs()
                 .map(Iterator::collect);
+            LOOKING_UP.fetch_sub(1, Ordering::Relaxed);
             let _ = sender.send_blocking(found);
-        })?;
+        });
+    if let Err(error) = started {
+        LOOKING_UP.fetch_sub(1, Ordering::Relaxed);
+        return Err(error);
+    }
     receiver
         .recv()
         .await

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -18,7 +19,7 @@ use crate::buffer::ReadBuffer;
 use crate::key::LocalAddress;
 use crate::notify::{Gate, Notify};
 use crate::packet::{Packet, Producer};
-use crate::queue::{SendQueue, Work};
+use crate::queue::{HIGH_WATER, SendQueue, Work};
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::{MovedLink, Shard};
 use crate::sys::{self, IovBatch, SocketFd};
@@ -65,7 +66,7 @@ pub struct Link {
     /// Whether something waited to be written when the time was last looked at.
     behind: Cell<bool>,
     /// Full destinations on other shards that this link must wait for.
-    holds: Cell<u32>,
+    holds: Cell<i32>,
     held: Gate,
 }
 
@@ -83,12 +84,12 @@ impl Link {
         origin: Origin,
         unread: Option<BytesMut>,
     ) -> Result<Rc<Self>, Refusal> {
-        let peer = socket.peer_addr().map_err(|_| Refusal::TooManyLinks)?;
+        let peer = socket.peer_addr().map_err(|_| Refusal::ConnectionLost)?;
         socket.set_nodelay(true).ok();
         keep_alive(&socket);
         let moved = unread.is_some();
         let fd = SocketFd::new(socket.as_raw_fd());
-        let socket = Socket::from_std(socket).map_err(|_| Refusal::TooManyLinks)?;
+        let socket = Socket::from_std(socket).map_err(|_| Refusal::ConnectionLost)?;
         let producer = Producer {
             id: shard.new_flow_id(),
             spawner: origin.spawner,
@@ -119,6 +120,7 @@ impl Link {
             let _ = f.add_producer(link.address.key, producer.id, producer.spawner);
         });
         shard.counters().links.add(1);
+        shard.links().fetch_add(1, Ordering::Relaxed);
         if !moved {
             shard.counters().links_opened.add(1);
             link.partial_since.set(Some(shard.now_ms()));
@@ -218,19 +220,15 @@ impl Link {
         self.exposed.set(true);
     }
 
-    /// Whether the link may still change its shard: nobody knows its address and nothing is under
-    /// way to the peer.
+    /// Whether the link may still change its shard: nobody knows its address, so nothing but the
+    /// version byte can be under way to the peer.
     pub(crate) fn movable(&self) -> bool {
-        self.accepted && !self.exposed.get() && self.queue.bytes() == 0 && self.end.get().is_none()
+        self.accepted && !self.exposed.get() && self.end.get().is_none()
     }
 
     /// Stops (`true`) or resumes reading on behalf of a full destination on another shard.
     pub(crate) fn hold(&self, on: bool) {
-        let holds = if on {
-            self.holds.get() + 1
-        } else {
-            self.holds.get().saturating_sub(1)
-        };
+        let holds = self.holds.get() + if on { 1 } else { -1 };
         self.holds.set(holds);
         if holds > 0 {
             self.held.shut();
@@ -249,12 +247,13 @@ impl Link {
         self.behind.set(self.queue.bytes() > 0);
         let now = shard.now_ms();
         let limits = shard.limits();
-        if self
-            .partial_since
-            .get()
-            .is_some_and(|t| now - t > limits.frame_timeout_ms)
-        {
-            self.close(CloseReason::FrameTimeout);
+        match self.partial_since.get() {
+            // The peer cannot finish a frame that this node does not read.
+            Some(_) if self.is_unread() => self.partial_since.set(Some(now)),
+            Some(since) if now - since > limits.frame_timeout_ms => {
+                self.close(CloseReason::FrameTimeout);
+            }
+            _ => {}
         }
         if !self.queue.is_full() {
             self.full_since.set(None);
@@ -262,12 +261,15 @@ impl Link {
         }
         let written = self.queue.written();
         match self.full_since.get() {
-            Some((since, before)) if before == written => {
+            Some((_, before)) if written - before > HIGH_WATER as u64 => {
+                self.full_since.set(Some((now, written)));
+            }
+            Some((since, _)) => {
                 if now - since > limits.stall_timeout_ms {
                     self.close(CloseReason::Stalled);
                 }
             }
-            _ => self.full_since.set(Some((now, written))),
+            None => self.full_since.set(Some((now, written))),
         }
     }
 
@@ -337,21 +339,20 @@ async fn run(
                 && let Ok(socket) = sys::into_std(socket)
             {
                 let spawner = link.producer.spawner.is_some();
-                shard
-                    .hand_link(
-                        to,
-                        MovedLink {
-                            socket,
-                            unread: buffer.into_unread(),
-                            packet,
-                            spawner,
-                        },
-                    )
-                    .await;
+                shard.hand_link(
+                    to,
+                    MovedLink {
+                        socket,
+                        unread: buffer.into_unread(),
+                        packet,
+                        spawner,
+                    },
+                );
             }
         }
     }
     shard.counters().links.sub(1);
+    shard.links().fetch_sub(1, Ordering::Relaxed);
     link.ended.notify();
 }
 

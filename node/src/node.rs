@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use monoio::{FusionDriver, RuntimeBuilder};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::reason::CloseReason;
-use crate::shard::{Handoff, INBOX, Shard};
+use crate::shard::{Arrivals, Handoff, Inbox, Shard};
 use crate::sys;
 use crate::table::Entry;
 
@@ -36,7 +37,7 @@ pub struct NodeConfig {
 pub struct Node {
     address: Option<SocketAddr>,
     driver: &'static str,
-    inboxes: Vec<Sender<Handoff>>,
+    inboxes: Vec<Inbox>,
     stops: Vec<Sender<()>>,
     counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
@@ -60,6 +61,9 @@ impl Node {
             n => n.min(MAX_SHARDS),
         };
         let mut listeners = Vec::new();
+        if let Some(at) = config.listen {
+            check_free(at)?;
+        }
         let mut address = config.listen;
         for _ in 0..shards {
             let Some(at) = address else { break };
@@ -69,10 +73,9 @@ impl Node {
         }
         let mut listeners = listeners.into_iter();
         let limits = Arc::new(config.limits.clone());
+        let links = Arc::new(AtomicU64::new(0));
         let started = Instant::now();
-        let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards)
-            .map(|_| async_channel::bounded::<Handoff>(INBOX))
-            .unzip();
+        let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| Inbox::new()).unzip();
         let counters: Vec<Arc<Counters>> = (0..shards).map(|_| Arc::default()).collect();
         let (ready, readiness) = std::sync::mpsc::channel();
         let mut node = Self {
@@ -91,6 +94,7 @@ impl Node {
                 peers: senders.clone(),
                 counters: Arc::clone(&counters[number]),
                 limits: Arc::clone(&limits),
+                links: Arc::clone(&links),
                 started,
                 inbox,
                 stopped,
@@ -140,9 +144,10 @@ impl Node {
         shard: usize,
         what: impl FnOnce(&Shard) + Send + 'static,
     ) -> io::Result<()> {
-        self.inboxes[shard % self.inboxes.len()]
-            .send_blocking(Handoff::Run(Box::new(what)))
-            .map_err(|_| io::Error::other("the shard has ended"))
+        match self.inboxes[shard % self.inboxes.len()].put(Handoff::Run(Box::new(what))) {
+            true => Ok(()),
+            false => Err(io::Error::other("the shard has ended")),
+        }
     }
 
     /// Closes channels so that peers know, then ends the threads.
@@ -159,11 +164,12 @@ impl Node {
 /// What one thread is made of.
 struct Part {
     number: u8,
-    peers: Vec<Sender<Handoff>>,
+    peers: Vec<Inbox>,
     counters: Arc<Counters>,
     limits: Arc<Limits>,
+    links: Arc<AtomicU64>,
     started: Instant,
-    inbox: Receiver<Handoff>,
+    inbox: Arrivals,
     stopped: Receiver<()>,
     listener: Option<TcpListener>,
 }
@@ -204,6 +210,7 @@ impl Part {
                 self.peers,
                 self.counters,
                 self.limits,
+                self.links,
                 self.started,
             );
             setup(&shard);
@@ -246,6 +253,32 @@ async fn accept(shard: Shard, listener: monoio::net::TcpListener) {
                 tracing::warn!(%error, "cannot accept connections (check the open files limit)");
                 monoio::time::sleep(Duration::from_millis(100)).await;
             }
+        }
+    }
+}
+
+/// Fails if another process listens on the address: sharing a port with it would go unnoticed, and
+/// each would get some of the connections.
+///
+/// The sockets of a process that was killed are closed a moment after it is gone, so the address
+/// gets that moment to become free.
+fn check_free(address: SocketAddr) -> io::Result<()> {
+    let domain = socket2::Domain::for_address(address);
+    let mut tries = 20;
+    loop {
+        let socket =
+            socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        match socket.bind(&address.into()).and_then(|()| socket.listen(1)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {
+                tries -= 1;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(error) => {
+                let message = format!("cannot listen on {address}: {error}");
+                return Err(io::Error::new(error.kind(), message));
+            }
+            Ok(()) => return Ok(()),
         }
     }
 }

@@ -91,8 +91,8 @@ reasons! {
         PortalState => "portal_state",
         /// No channel to the far side was up when a client connected.
         NoRoute => "no_route",
-        /// A shard's inbox was full.
-        InboxFull => "inbox_full",
+        /// A connection was gone before it could be used.
+        ConnectionLost => "connection_lost",
     }
 }
 

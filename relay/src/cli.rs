@@ -38,8 +38,8 @@ pub(crate) struct Cli {
     /// Seconds within which a begun frame must be complete.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub frame_timeout: u64,
-    /// Seconds after which a peer that takes nothing is closed.
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    /// Seconds after which a peer that holds up others is closed.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     pub stall_timeout: u64,
     /// Address to serve metrics on (Prometheus text at /metrics).
     #[arg(long)]

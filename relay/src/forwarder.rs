@@ -1,6 +1,7 @@
 //! Forwarders: names that lead to the nodes that registered them (`protocol/04-relay.md`).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use culvert_node::random_bytes;
 use culvert_node::reason::Refusal;
 use culvert_node::shard::Shard;
 use culvert_node::worker::{Outcome, Worker};
+use culvert_proto::bare;
 use culvert_proto::forwarder::{self, Flags, ForwarderError, Registration, Reply, Request};
 use culvert_proto::route::Route;
 
@@ -46,6 +48,7 @@ impl Worker for ForwardingService {
             Err(ForwarderError::Bare(_)) => return Outcome::Refused(Refusal::BadPayload),
             Err(error) => {
                 tracing::info!(%error, "a registration was refused");
+                self.explain_bad_name(shard, &packet);
                 return Outcome::Refused(Refusal::RelayName);
             }
         };
@@ -66,11 +69,12 @@ impl Worker for ForwardingService {
             .registry
             .claim(&request.name, came_by, request.identity)
         {
-            Claim::Free => {
-                let held_by = self.0.registry.holder(&request.name);
-                request.grant(shard, held_by)
-            }
+            Claim::Free(held_by) => request.grant(shard, held_by),
             Claim::Probe(owner) => {
+                // One question at a time: who asks again meanwhile is answered as if it was held.
+                if !self.0.registry.begin_probe(&request.name) {
+                    return request.taken(shard);
+                }
                 probe::ask(shard, owner, request);
                 Outcome::Done
             }
@@ -80,6 +84,25 @@ impl Worker for ForwardingService {
                 Outcome::Refused(Refusal::TooManyForwarders)
             }
         }
+    }
+}
+
+impl ForwardingService {
+    /// A Culvert edge is told that its name is not valid; the reference would take any answer for a
+    /// confirmation.
+    fn explain_bad_name(&self, shard: &Shard, packet: &Packet) {
+        let Ok((name, rest)) = bare::read_string(packet.payload()) else {
+            return;
+        };
+        if !rest.starts_with(forwarder::MARKER) {
+            return;
+        }
+        let reason = forwarder::Refusal::BadName;
+        let answer = Reply::Refused { name, reason }.encode();
+        let service = forwarder::STATIC_FORWARDING_SERVICE.as_bytes();
+        let own = Shard::named_route(service);
+        let outcome = shard.send(&packet.return_route(), &own, &answer);
+        shard.settle(outcome, "refusal of a registration");
     }
 }
 
@@ -95,7 +118,7 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// Makes the forwarder and confirms; runs on the shard the registration came to.
-    pub(crate) fn grant(&self, shard: &Shard, instead_of: Option<Key>) -> Outcome {
+    fn grant(&self, shard: &Shard, instead_of: Option<Key>) -> Outcome {
         let Some(way) = self.way(shard) else {
             return Outcome::Refused(Refusal::UnknownAddress);
         };
@@ -103,7 +126,8 @@ impl Asked {
             relay: Arc::clone(&self.relay),
             name: self.name.clone(),
             way: way.clone(),
-            granted: Cell::new(None),
+            last: Cell::new(None),
+            granted: RefCell::default(),
         }));
         let address = match made {
             Ok(address) => address,
@@ -166,8 +190,18 @@ impl Asked {
         Some(self.back.without_last())
     }
 
+    /// The owner was asked whether it is there.
+    pub(crate) fn probed(&self, shard: &Shard, alive: bool, owner: Key) -> Outcome {
+        self.relay.registry.end_probe(&self.name);
+        if alive {
+            self.taken(shard)
+        } else {
+            self.grant(shard, Some(owner))
+        }
+    }
+
     /// Refuses because the name belongs to somebody else.
-    pub(crate) fn taken(&self, shard: &Shard) -> Outcome {
+    fn taken(&self, shard: &Shard) -> Outcome {
         tracing::warn!(
             name = self.name,
             claimant = self
@@ -205,28 +239,38 @@ fn remove_anywhere(shard: &Shard, key: Key) {
     if key.shard() == shard.number() {
         shard.remove(key);
     } else {
-        shard.tell_all_ways(key.shard(), move |shard| shard.remove(key));
+        shard.tell(key.shard(), move |shard| shard.remove(key));
     }
 }
+
+/// Sources a forwarder remembers; when there are more, permissions are granted again.
+const GRANTED: usize = 4096;
 
 /// One name: passes messages on to the node that registered it (`protocol/04-relay.md` 3).
 struct Forwarder {
     relay: Arc<Relay>,
     name: String,
     way: Route,
-    /// The source permissions were last granted for, so that a steady one costs nothing.
-    granted: Cell<Option<Key>>,
+    /// The source of the last message, whose permissions need no look.
+    last: Cell<Option<Key>>,
+    /// Sources that permissions were granted for.
+    granted: RefCell<HashSet<Key>>,
 }
 
 impl Worker for Forwarder {
     fn handle(&self, shard: &Shard, _me: LocalAddress, packet: Packet) -> Outcome {
         let came_by = packet.came_by();
         if let Some(from) = came_by
-            && self.granted.get() != Some(from)
+            && self.last.replace(came_by) != came_by
             && let Some(to) = shard.first_key(&self.way)
         {
-            shard.grant(from, to);
-            self.granted.set(Some(from));
+            let mut granted = self.granted.borrow_mut();
+            if granted.len() >= GRANTED {
+                granted.clear();
+            }
+            if granted.insert(from) {
+                shard.grant(from, to);
+            }
         }
         shard.forward(packet, &self.way)
     }

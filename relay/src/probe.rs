@@ -37,16 +37,12 @@ impl Worker for Ear {
 /// refuses the claimant, on the claimant's shard.
 pub(crate) fn ask(shard: &Shard, owner: Owner, claimant: Asked) {
     let home = shard.number();
-    shard.tell_all_ways(owner.forwarder.shard(), move |there: &Shard| {
+    shard.tell(owner.forwarder.shard(), move |there: &Shard| {
         let shard = there.clone();
         there.spawn(async move {
             let alive = is_alive(&shard, &owner).await;
-            shard.tell_all_ways(home, move |shard| {
-                let outcome = if alive {
-                    claimant.taken(shard)
-                } else {
-                    claimant.grant(shard, Some(owner.forwarder))
-                };
+            shard.tell(home, move |shard| {
+                let outcome = claimant.probed(shard, alive, owner.forwarder);
                 shard.settle(outcome, "registration");
             });
         });

@@ -1,6 +1,6 @@
 //! Who holds which name, for all shards of the relay.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use culvert_crypto::Identifier;
@@ -23,8 +23,8 @@ pub(crate) struct Owner {
 /// What a registration may do.
 #[derive(Clone, Debug)]
 pub(crate) enum Claim {
-    /// Nobody holds the name, or the claimant does.
-    Free,
+    /// Nobody holds the name, or the claimant does: with this forwarder.
+    Free(Option<Key>),
     /// Somebody who proved nothing holds it: ask whether they are still there.
     Probe(Owner),
     /// It belongs to somebody else.
@@ -38,6 +38,8 @@ pub(crate) enum Claim {
 #[derive(Debug)]
 pub(crate) struct Registry {
     names: Mutex<HashMap<String, Owner>>,
+    /// Names whose owner is being asked whether it is there.
+    probed: Mutex<HashSet<String>>,
     most: usize,
 }
 
@@ -46,6 +48,7 @@ impl Registry {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             names: Mutex::default(),
+            probed: Mutex::default(),
             most,
         }
     }
@@ -59,15 +62,20 @@ impl Registry {
     /// claimant only over the same connection.
     pub(crate) fn claim(&self, name: &str, came_by: Key, identity: Option<Identifier>) -> Claim {
         let names = self.names();
-        match names.get(name) {
-            None if names.len() >= self.most => Claim::Full,
-            None => Claim::Free,
-            Some(owner) if owner.came_by == came_by => Claim::Free,
-            Some(owner) => match (owner.identity, identity) {
-                (Some(owner), Some(claimant)) if owner == claimant => Claim::Free,
-                (Some(_), _) => Claim::Taken,
-                (None, _) => Claim::Probe(owner.clone()),
-            },
+        let Some(owner) = names.get(name) else {
+            return if names.len() >= self.most {
+                Claim::Full
+            } else {
+                Claim::Free(None)
+            };
+        };
+        let is_same = owner.identity.is_some() && owner.identity == identity;
+        if is_same || owner.came_by == came_by {
+            return Claim::Free(Some(owner.forwarder));
+        }
+        match owner.identity {
+            Some(_) => Claim::Taken,
+            None => Claim::Probe(owner.clone()),
         }
     }
 
@@ -87,9 +95,18 @@ impl Registry {
         Ok(names.insert(name.to_owned(), owner))
     }
 
-    /// The forwarder that holds a name.
-    pub(crate) fn holder(&self, name: &str) -> Option<Key> {
-        self.names().get(name).map(|owner| owner.forwarder)
+    /// Notes that the owner of a name is being asked; false if it is already.
+    pub(crate) fn begin_probe(&self, name: &str) -> bool {
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        probed.insert(name.to_owned())
+    }
+
+    /// Notes that the question was answered, or not.
+    pub(crate) fn end_probe(&self, name: &str) {
+        self.probed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
     }
 
     /// Frees a name if this forwarder still holds it.

@@ -75,7 +75,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
         shards,
         listen: Some(cli.listen),
         limits: Limits {
-            links_per_shard: cli.max_links.div_ceil(shards as u64).max(1),
+            links: cli.max_links,
             frame_timeout_ms: cli.frame_timeout.saturating_mul(1000),
             stall_timeout_ms: cli.stall_timeout.saturating_mul(1000),
             ..Limits::default()

@@ -324,6 +324,19 @@ fn failures_exit_with_1_and_say_why_as_json_when_asked() {
 }
 
 #[test]
+fn two_relays_do_not_share_a_port_unnoticed() {
+    let first = Relay::start(&[]);
+    let home = home();
+    let at = first.address.to_string();
+    let second = Spec::new(bins::relay())
+        .args(["--listen", &at, "--home"])
+        .arg(home.path())
+        .output(PATIENCE);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("cannot listen on"));
+}
+
+#[test]
 fn the_relay_says_where_it_listens() {
     let _turn = alone();
     let relay = Relay::start(&["--shards", "2"]);

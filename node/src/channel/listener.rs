@@ -1,6 +1,7 @@
 //! The worker that accepts secure channels.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use culvert_crypto::channel::Responder;
@@ -18,7 +19,8 @@ use crate::worker::{Outcome, Worker};
 pub struct ChannelListener {
     credentials: Credentials,
     flow: FlowId,
-    handshakes: Rc<Cell<usize>>,
+    /// Handshakes under way, oldest first, with the way each came by.
+    unfinished: RefCell<VecDeque<(Key, Rc<Channel>)>>,
 }
 
 /// Usual address of a secure channel listener.
@@ -31,7 +33,7 @@ impl ChannelListener {
         Self {
             credentials,
             flow,
-            handshakes: Rc::default(),
+            unfinished: RefCell::default(),
         }
     }
 }
@@ -40,9 +42,6 @@ impl Worker for ChannelListener {
     fn handle(&self, shard: &Shard, _me: LocalAddress, packet: Packet) -> Outcome {
         if packet.onward().hops() != 1 {
             return Outcome::Refused(Refusal::UnexpectedHops);
-        }
-        if self.handshakes.get() >= shard.limits().handshakes {
-            return Outcome::Refused(Refusal::TooManyHandshakes);
         }
         let credentials = &self.credentials;
         let accepted = Responder::accept(
@@ -67,13 +66,14 @@ impl Worker for ChannelListener {
             spawner: Some(self.flow),
         };
         let state = State::Responding(Box::new(machine));
-        let counted = Some(Rc::clone(&self.handshakes));
-        let channel =
-            match Channel::insert(shard, credentials, producer, state, route.clone(), counted) {
-                Ok(channel) => channel,
-                Err(reason) => return Outcome::Refused(reason),
-            };
-        self.handshakes.set(self.handshakes.get() + 1);
+        let channel = match Channel::insert(shard, credentials, producer, state, route.clone()) {
+            Ok(channel) => channel,
+            Err(reason) => return Outcome::Refused(reason),
+        };
+        self.make_room(shard, first, &packet);
+        self.unfinished
+            .borrow_mut()
+            .push_back((first, Rc::clone(&channel)));
         let me = channel.decryptor.key;
         self.permit(shard, first, me, &packet);
         if !shard.depend(first, me) && first.shard() == shard.number() {
@@ -85,6 +85,31 @@ impl Worker for ChannelListener {
 }
 
 impl ChannelListener {
+    /// Gives up the oldest handshakes when there are too many, in all or over one link that this
+    /// node accepted. Peers in earnest finish within a few round trips, so a flood of beginnings
+    /// mostly displaces itself.
+    fn make_room(&self, shard: &Shard, first: Key, packet: &Packet) {
+        let limits = shard.limits();
+        let stranger = packet.producer.and_then(|p| p.spawner) == Some(shard.listener_flow());
+        let mut given_up = Vec::new();
+        {
+            let mut unfinished = self.unfinished.borrow_mut();
+            unfinished.retain(|(_, channel)| channel.is_unfinished());
+            let of_link = unfinished.iter().filter(|(by, _)| *by == first).count();
+            if stranger && of_link >= limits.handshakes_per_link {
+                let oldest = unfinished.iter().position(|(by, _)| *by == first);
+                given_up.extend(oldest.and_then(|at| unfinished.remove(at)));
+            }
+            while unfinished.len() >= limits.handshakes {
+                given_up.extend(unfinished.pop_front());
+            }
+        }
+        for (_, channel) in given_up {
+            shard.refuse(Refusal::TooManyHandshakes, "secure channel");
+            channel.close(shard, CloseReason::Replaced);
+        }
+    }
+
     /// The peer must be able to reach the new channel the way it came, and by any other link
     /// that the same listener accepted (`protocol/02-routing.md` 6.3).
     fn permit(&self, shard: &Shard, first: Key, channel: Key, packet: &Packet) {

@@ -83,18 +83,10 @@ impl Channel {
         self.state.replace(State::Up(Box::new(Keys { seal, open })));
         self.peer.set(Some(peer));
         self.heard_ms.set(shard.now_ms());
-        self.settled();
         shard.counters().channels.add(1);
         shard.counters().channels_opened.add(1);
         tracing::debug!(%peer, initiator = self.initiator, "secure channel up");
         self.changed.notify();
-    }
-
-    /// The handshake is over, one way or the other.
-    pub(super) fn settled(&self) {
-        if let Some(count) = self.counted.take() {
-            count.set(count.get().saturating_sub(1));
-        }
     }
 
     fn receive_transport(&self, shard: &Shard, packet: Packet) -> Outcome {

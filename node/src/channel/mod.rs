@@ -99,8 +99,6 @@ pub struct Channel {
     /// Until when this node did not read what the peer said.
     deaf_ms: Cell<u64>,
     users: Cell<u32>,
-    /// The listener's count of unfinished handshakes, while this is one of them.
-    counted: RefCell<Option<Rc<Cell<usize>>>>,
     changed: Notify,
 }
 
@@ -122,10 +120,10 @@ impl Channel {
         );
         let producer = Producer {
             id: shard.new_flow_id(),
-            spawner: Some(shard.outgoing_flow()),
+            spawner: Some(shard.opened_channels_flow()),
         };
         let state = State::Initiating(Box::new(machine));
-        let channel = Self::insert(shard, credentials, producer, state, route.clone(), None)
+        let channel = Self::insert(shard, credentials, producer, state, route.clone())
             .map_err(ChannelError::Route)?;
         let Some(first) = shard.first_key(route) else {
             channel.close(shard, CloseReason::CarrierLost);
@@ -148,7 +146,6 @@ impl Channel {
         producer: Producer,
         state: State,
         route: Route,
-        counted: Option<Rc<Cell<usize>>>,
     ) -> Result<Rc<Self>, Refusal> {
         // Both addresses are minted first, because each entry holds the channel that knows both.
         let placeholder: Rc<dyn Worker> = Rc::new(Sink);
@@ -174,7 +171,6 @@ impl Channel {
                 unanswered: Cell::new(0),
                 deaf_ms: Cell::new(0),
                 users: Cell::new(0),
-                counted: RefCell::new(counted),
                 changed: Notify::default(),
             });
             (Entry::Decryptor(Rc::clone(&channel)), channel)
@@ -197,6 +193,11 @@ impl Channel {
     /// The authenticated peer, once the channel is up.
     pub fn peer(&self) -> Option<Identifier> {
         self.peer.get()
+    }
+
+    /// Whether the handshake is still under way.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.peer.get().is_none() && self.end.get().is_none()
     }
 
     /// Whether messages can be sent.
@@ -352,8 +353,6 @@ impl Channel {
                 shard.settle(outcome, "close message");
             }
             shard.counters().channels.sub(1);
-        } else {
-            self.settled();
         }
         self.end.set(Some(reason));
         self.state.replace(State::Closed);

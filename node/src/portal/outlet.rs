@@ -11,7 +11,7 @@ use super::stream::Stream;
 use crate::control;
 use crate::key::LocalAddress;
 use crate::packet::Packet;
-use crate::reason::Refusal;
+use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::table::Entry;
 use crate::worker::{Outcome, Worker};
@@ -81,7 +81,7 @@ impl Worker for Outlet {
         if let Some(producer) = packet.producer {
             let permitted = shard.flow(|f| f.add_consumer(producer.id, stream.address.key));
             if permitted.is_err() {
-                shard.remove(stream.address.key);
+                stream.abort(shard, CloseReason::Local);
                 return Outcome::Refused(Refusal::TooManyPermissions);
             }
         }

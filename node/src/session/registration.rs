@@ -166,7 +166,10 @@ async fn over_link(
         Err(reason) => return (reason, false),
     };
     backoff.reset();
-    let relay = format!("{}:{}", plan.host, plan.port);
+    let relay = match plan.host.contains(':') {
+        true => format!("[{}]:{}", plan.host, plan.port),
+        false => format!("{}:{}", plan.host, plan.port),
+    };
     reporter.report(Event::Registered {
         address,
         relay,

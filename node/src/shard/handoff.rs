@@ -3,8 +3,9 @@
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use async_channel::{Receiver, TrySendError};
+use async_channel::{Receiver, Sender};
 use bytes::BytesMut;
 
 use super::Shard;
@@ -16,7 +17,9 @@ use crate::table::Entry;
 use crate::worker::Outcome;
 
 /// Messages between shards that may wait in one inbox.
-pub(crate) const INBOX: usize = 1024;
+const INBOX: usize = 1024;
+/// How long a link pauses when the inbox its message is for is full.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A link on its way to another shard.
 pub(crate) struct MovedLink {
@@ -36,24 +39,65 @@ pub(crate) enum Handoff {
     Run(Box<dyn FnOnce(&Shard) + Send>),
 }
 
+/// The way into a shard, held by all of them.
+///
+/// What is put in comes out in order. Messages are bounded by [`INBOX`]; what shards tell each
+/// other about them is not, because it must neither wait nor be lost, and there are only a few of
+/// these for each message.
+#[derive(Clone)]
+pub(crate) struct Inbox {
+    sender: Sender<Handoff>,
+    packets: Arc<AtomicUsize>,
+}
+
+/// The end of an inbox that its shard reads.
+pub(crate) struct Arrivals {
+    receiver: Receiver<Handoff>,
+    packets: Arc<AtomicUsize>,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> (Self, Arrivals) {
+        let (sender, receiver) = async_channel::unbounded();
+        let packets = Arc::new(AtomicUsize::new(0));
+        let arrivals = Arrivals {
+            receiver,
+            packets: Arc::clone(&packets),
+        };
+        (Self { sender, packets }, arrivals)
+    }
+
+    /// Puts in anything but a message; false if the shard has ended.
+    pub(crate) fn put(&self, handoff: Handoff) -> bool {
+        self.sender.try_send(handoff).is_ok()
+    }
+
+    /// Puts in a message; gives it back if there is no room.
+    pub(crate) fn put_packet(&self, packet: Packet) -> Option<Packet> {
+        if self.packets.fetch_add(1, Ordering::Relaxed) >= INBOX {
+            self.packets.fetch_sub(1, Ordering::Relaxed);
+            return Some(packet);
+        }
+        self.put(Handoff::Packet(packet));
+        None
+    }
+}
+
 impl Shard {
-    pub(crate) async fn hand_over_waiting(&self, to: u8, packet: Packet) {
-        let _ = self.0.peers[to as usize]
-            .send(Handoff::Packet(packet))
-            .await;
+    pub(crate) async fn hand_over_waiting(&self, to: u8, mut packet: Packet) {
+        while let Some(back) = self.0.peers[to as usize].put_packet(packet) {
+            packet = back;
+            monoio::time::sleep(FULL_PAUSE).await;
+        }
     }
 
-    pub(crate) async fn hand_link(&self, to: u8, link: MovedLink) {
-        let _ = self.0.peers[to as usize]
-            .send(Handoff::Link(Box::new(link)))
-            .await;
+    pub(crate) fn hand_link(&self, to: u8, link: MovedLink) {
+        self.0.peers[to as usize].put(Handoff::Link(Box::new(link)));
     }
 
-    /// Has another shard do something; false if its inbox is full or it has ended.
-    pub fn tell(&self, to: u8, what: impl FnOnce(&Self) + Send + 'static) -> bool {
-        self.0.peers[to as usize]
-            .try_send(Handoff::Run(Box::new(what)))
-            .is_ok()
+    /// Has a shard, which may be this one, do something after what it was told before.
+    pub fn tell(&self, to: u8, what: impl FnOnce(&Self) + Send + 'static) {
+        self.0.peers[to as usize].put(Handoff::Run(Box::new(what)));
     }
 
     /// Has every other shard do something; once all have done it, `then` runs on this one.
@@ -75,30 +119,23 @@ impl Shard {
             if left.0.fetch_sub(1, Ordering::AcqRel) == 1 {
                 let then = left.1.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(then) = then {
-                    shard.tell_all_ways(home, then);
+                    shard.tell(home, then);
                 }
             }
         });
     }
 
-    /// Has every other shard do something, waiting for room in their inboxes.
+    /// Has every other shard do something.
     pub fn tell_others(&self, what: impl Fn(&Self) + Clone + Send + 'static) {
         for to in (0..self.shards()).filter(|to| *to != self.0.number) {
             let what = what.clone();
-            let message = Handoff::Run(Box::new(move |shard: &Self| what(shard)));
-            if let Err(TrySendError::Full(message)) = self.0.peers[to as usize].try_send(message) {
-                let sender = self.0.peers[to as usize].clone();
-                monoio::spawn(async move {
-                    let _ = sender.send(message).await;
-                });
-            }
+            self.tell(to, move |shard| what(shard));
         }
     }
 
     /// Starts a link for a socket this node accepted.
     pub(crate) fn accept(&self, socket: TcpStream) {
-        let counters = self.counters();
-        if counters.links.get() >= self.limits().links_per_shard {
+        if self.links().load(Ordering::Relaxed) >= self.limits().links {
             return self.refuse(Refusal::TooManyLinks, "connection");
         }
         let origin = Origin {
@@ -111,17 +148,20 @@ impl Shard {
     }
 
     /// Works through what other shards hand over.
-    pub(crate) async fn serve_inbox(self, inbox: Receiver<Handoff>) {
-        while let Ok(handoff) = inbox.recv().await {
+    pub(crate) async fn serve_inbox(self, inbox: Arrivals) {
+        while let Ok(handoff) = inbox.receiver.recv().await {
             match handoff {
                 Handoff::Run(what) => what(&self),
-                Handoff::Link(moved) => self.adopt(*moved).await,
-                Handoff::Packet(packet) => self.deliver_from_afar(packet),
+                Handoff::Link(moved) => self.adopt(*moved),
+                Handoff::Packet(packet) => {
+                    inbox.packets.fetch_sub(1, Ordering::Relaxed);
+                    self.deliver_from_afar(packet);
+                }
             }
         }
     }
 
-    async fn adopt(&self, moved: MovedLink) {
+    fn adopt(&self, moved: MovedLink) {
         let spawner = moved.spawner.then(|| self.listener_flow());
         let origin = Origin {
             accepted: true,
@@ -156,8 +196,8 @@ impl Shard {
             }
             Outcome::Close(reason) => {
                 if let Some(via) = via {
-                    self.tell_all_ways(via.key.shard(), move |shard| {
-                        shard.close_link(via.key, reason);
+                    self.tell(via.key.shard(), move |shard| {
+                        shard.close_source(via.key, reason);
                     });
                 }
             }
@@ -168,27 +208,28 @@ impl Shard {
     }
 
     fn tell_hold(&self, to: u8, key: Key, on: bool) {
-        self.tell_all_ways(to, move |shard| {
-            if let Some((_, Entry::Link(link))) = shard.table().by_key(key) {
+        self.tell(to, move |shard| {
+            // The source may be a channel: its link is what is read.
+            if let Some(link) = shard.carrier(key) {
                 link.hold(on);
             }
         });
     }
 
-    /// Has a shard do something, waiting for room in its inbox if there is none.
-    pub fn tell_all_ways(&self, to: u8, what: impl FnOnce(&Self) + Send + 'static) {
-        let message = Handoff::Run(Box::new(what));
-        if let Err(TrySendError::Full(message)) = self.0.peers[to as usize].try_send(message) {
-            let sender = self.0.peers[to as usize].clone();
-            monoio::spawn(async move {
-                let _ = sender.send(message).await;
-            });
-        }
-    }
-
-    fn close_link(&self, key: Key, reason: CloseReason) {
-        if let Some((_, Entry::Link(link))) = self.0.table.borrow().by_key(key) {
-            link.close(reason);
+    /// Closes what a message came by, because going on would lose data.
+    fn close_source(&self, key: Key, reason: CloseReason) {
+        let entry = self
+            .0
+            .table
+            .borrow()
+            .by_key(key)
+            .map(|(_, entry)| entry.clone());
+        match entry {
+            Some(Entry::Link(link)) => link.close(reason),
+            Some(Entry::Encryptor(channel) | Entry::Decryptor(channel)) => {
+                channel.close(self, reason);
+            }
+            _ => {}
         }
     }
 
@@ -203,9 +244,26 @@ impl Shard {
         if behind.shard() == self.0.number {
             self.permit_answers(behind, consumer);
         } else {
-            self.tell_all_ways(behind.shard(), move |shard| {
+            self.tell(behind.shard(), move |shard| {
                 shard.permit_answers(behind, consumer);
             });
+        }
+        // Who is permitted somewhere else must be forgotten there when it ends.
+        if behind.shard() != consumer.shard() {
+            if consumer.shard() == self.0.number {
+                self.0.abroad.borrow_mut().insert(consumer);
+            } else {
+                self.tell(consumer.shard(), move |shard| {
+                    shard.0.abroad.borrow_mut().insert(consumer);
+                });
+            }
+        }
+    }
+
+    /// Forgets the permissions of an ended key on other shards.
+    pub(super) fn forget_abroad(&self, key: Key) {
+        if self.0.abroad.borrow_mut().remove(&key) {
+            self.tell_others(move |shard| shard.flow(|f| f.remove(key)));
         }
     }
 }

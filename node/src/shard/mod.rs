@@ -5,16 +5,17 @@ mod handoff;
 mod router;
 
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use async_channel::Sender;
 use culvert_proto::address::{AddressRef, LOCAL};
 use culvert_proto::flow_control::{FlowControls, FlowId};
 use culvert_proto::route::Route;
 
-pub(crate) use handoff::{Handoff, INBOX, MovedLink};
+pub(crate) use handoff::{Arrivals, Handoff, Inbox, MovedLink};
 
 use crate::buffer::Pool;
 use crate::channel::Sink;
@@ -31,13 +32,18 @@ use crate::worker::Worker;
 const LISTENER: FlowId = FlowId::new(1);
 const OUTGOING: FlowId = FlowId::new(2);
 const ACCEPTED: FlowId = FlowId::new(3);
+/// Behind channels this node opened.
+const OPENED: FlowId = FlowId::new(4);
 
 /// Flow controls in which the ids of the shard itself have a user for ever. Otherwise what may be
 /// reached would be forgotten together with the last link.
 fn lasting_flows(shard: u8) -> FlowControls<Key> {
     let mut flow = FlowControls::new();
     // Slots this high are never in use.
-    for (id, slot) in [LISTENER, OUTGOING, ACCEPTED].into_iter().zip(0xff_fff0..) {
+    for (id, slot) in [LISTENER, OUTGOING, ACCEPTED, OPENED]
+        .into_iter()
+        .zip(0xff_fff0..)
+    {
         let _ = flow.add_spawner(Key::new(shard, slot, 0), id);
     }
     flow
@@ -54,8 +60,10 @@ struct Inner {
     next_flow: Cell<u64>,
     /// Flow control id of this shard's TCP listener.
     listener: FlowId,
-    /// Flow control id behind everything this node opened itself.
+    /// Flow control id behind links this node opened.
     outgoing: FlowId,
+    /// Flow control id behind channels this node opened.
+    opened: FlowId,
     /// Flow control id behind channels this node accepted.
     accepted: FlowId,
     sink: Cell<Option<LocalAddress>>,
@@ -63,32 +71,40 @@ struct Inner {
     pool: Pool,
     counters: Arc<Counters>,
     limits: Arc<Limits>,
-    peers: Vec<Sender<Handoff>>,
+    /// Links open on all shards.
+    links: Arc<AtomicU64>,
+    peers: Vec<Inbox>,
+    /// Keys of this shard that others hold permissions for.
+    abroad: RefCell<HashSet<Key>>,
     started: Instant,
 }
 
 impl Shard {
     pub(crate) fn new(
         number: u8,
-        peers: Vec<Sender<Handoff>>,
+        peers: Vec<Inbox>,
         counters: Arc<Counters>,
         limits: Arc<Limits>,
+        links: Arc<AtomicU64>,
         started: Instant,
     ) -> Self {
         Self(Rc::new(Inner {
             number,
             table: RefCell::new(Table::new(number)),
             flow: RefCell::new(lasting_flows(number)),
-            next_flow: Cell::new(4),
+            next_flow: Cell::new(5),
             listener: LISTENER,
             outgoing: OUTGOING,
             accepted: ACCEPTED,
+            opened: OPENED,
             sink: Cell::new(None),
             ending: Cell::new(false),
             pool: Pool::default(),
             counters,
             limits,
+            links,
             peers,
+            abroad: RefCell::default(),
             started,
         }))
     }
@@ -120,6 +136,11 @@ impl Shard {
     /// The limits of this node.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// How many links are open on all shards.
+    pub(crate) fn links(&self) -> &AtomicU64 {
+        &self.0.links
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -157,8 +178,8 @@ impl Shard {
         self.0.listener
     }
 
-    /// The id behind links and channels this node opened: consumers of it are reachable by the far
-    /// sides this node chose.
+    /// The id behind links this node opened: consumers of it are reachable by the nodes it connects
+    /// to, and by whoever sends through them.
     pub fn outgoing_flow(&self) -> FlowId {
         self.0.outgoing
     }
@@ -215,10 +236,24 @@ impl Shard {
     /// Lets everything that comes in by a link of this node, accepted or opened, or through a channel
     /// this node opened, reach a worker.
     pub fn open_to_all(&self, key: Key) {
-        let (listener, outgoing) = (self.listener_flow(), self.outgoing_flow());
+        self.open_to(&[self.0.listener, self.0.outgoing, self.0.opened], key);
+    }
+
+    /// Lets what comes through channels that this node opened reach a worker.
+    pub fn open_to_opened_channels(&self, key: Key) {
+        self.open_to(&[self.0.opened], key);
+    }
+
+    /// The flow control id behind every channel that this node opened.
+    pub fn opened_channels_flow(&self) -> FlowId {
+        self.0.opened
+    }
+
+    fn open_to(&self, ids: &[FlowId], key: Key) {
         self.flow(|f| {
-            let _ = f.add_consumer(listener, key);
-            let _ = f.add_consumer(outgoing, key);
+            for id in ids {
+                let _ = f.add_consumer(*id, key);
+            }
         });
     }
 
@@ -277,6 +312,7 @@ impl Shard {
             return;
         };
         self.flow(|f| f.remove(key));
+        self.forget_abroad(key);
         if let Entry::Worker(worker) = &entry {
             worker.removed(self, address);
         }
@@ -340,10 +376,10 @@ impl Shard {
     /// The key behind the first hop of a route, if it is on this shard.
     pub fn first_key(&self, route: &Route) -> Option<Key> {
         let first = route.first()?;
-        match key::minted(first) {
-            Some(address) => Some(self.0.table.borrow().get(address).map(|_| address.key)?),
-            None => self.0.table.borrow().name(first.value),
-        }
+        let table = self.0.table.borrow();
+        key::minted(first)
+            .and_then(|address| table.get(address).map(|_| address.key))
+            .or_else(|| table.name(first.value))
     }
 
     pub(crate) fn entries(&self) -> Vec<(LocalAddress, Entry)> {

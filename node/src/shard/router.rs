@@ -2,12 +2,10 @@
 
 use std::rc::Rc;
 
-use async_channel::TrySendError;
 use culvert_proto::address::LOCAL;
 use culvert_proto::route::{Route, RouteView};
 
 use super::Shard;
-use super::handoff::Handoff;
 use crate::key::{self, Key, LocalAddress};
 use crate::link::Link;
 use crate::packet::Packet;
@@ -31,7 +29,10 @@ impl Shard {
                     Some(_) => Some(address.key),
                     None => table.name(first.value),
                 },
-                Some(address) if address.key.shard() < self.shards() => Some(address.key),
+                // A name may look like an address of another shard.
+                Some(address) if address.key.shard() < self.shards() => {
+                    table.name(first.value).or(Some(address.key))
+                }
                 _ => table.name(first.value),
             };
             let Some(key) = key else {
@@ -118,12 +119,9 @@ impl Shard {
         // Permission was decided here, by the shard that knows the producer.
         packet.producer = None;
         self.0.counters.handoffs.add(1);
-        match self.0.peers[to as usize].try_send(Handoff::Packet(packet)) {
-            Ok(()) => Outcome::Done,
-            Err(TrySendError::Full(Handoff::Packet(packet))) => {
-                Outcome::Later(Box::new((to, packet)))
-            }
-            Err(_) => Outcome::Refused(Refusal::InboxFull),
+        match self.0.peers[to as usize].put_packet(packet) {
+            None => Outcome::Done,
+            Some(packet) => Outcome::Later(Box::new((to, packet))),
         }
     }
 
