@@ -41,7 +41,7 @@ pub async fn run(node: &Node, me: &Identifier, options: Options) -> Result<()> {
         .await?;
     let mut way: Route = route![connection];
     for hop in options.hop {
-        way = way + hop.as_str();
+        way += hop.as_str();
     }
     let mut peer = None;
     if options.secure {

@@ -1,7 +1,6 @@
 //! A real Ockam node as a program, made with the `ockam` library: relay, outlet, inlet and a client
 //! of `echo`. It says what happens in JSON lines on standard output, as Culvert's programs do; its
 //! logs (`OCKAM_LOG`) go to standard error.
-#![recursion_limit = "512"]
 
 mod client;
 mod event;

@@ -23,7 +23,7 @@ pub async fn run(node: &Node, me: &Identifier, options: Options) -> Result<()> {
     let tcp = node.create_tcp_transport()?;
     let listener_options = TcpListenerOptions::new();
     let links = listener_options.spawner_flow_control_id();
-    let channels = services::start(node, me, &options.allow, &[links.clone()])?;
+    let channels = services::start(node, me, &options.allow, std::slice::from_ref(&links))?;
     let mut service = RelayServiceOptions::new()
         .prefix("forward_to_")
         .alias("static_forwarding_service");

@@ -15,7 +15,11 @@ pub fn service() -> Service {
     })
 }
 
-fn serve(stream: TcpStream) -> io::Result<()> {
+/// Serves one connection.
+///
+/// # Errors
+/// Those of the socket.
+pub fn serve(stream: TcpStream) -> io::Result<()> {
     let mut out = stream.try_clone()?;
     let mut input = BufReader::with_capacity(1 << 16, stream);
     while let Some((first, length)) = head(&mut input)? {

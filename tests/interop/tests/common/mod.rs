@@ -9,6 +9,10 @@ pub mod http;
 pub mod node;
 
 use chain::Cast;
+use culvert_tests::PATIENCE;
+use culvert_tests::net::eventually;
+use culvert_tests::service::Service;
+use node::Kind;
 
 /// Runs a test for each cast, all of them even when some fail.
 ///
@@ -24,4 +28,21 @@ pub fn for_each(casts: impl Iterator<Item = Cast>, test: impl Fn(Cast)) {
         }
     }
     assert!(failed.is_empty(), "failed:\n{}", failed.join("\n"));
+}
+
+/// Both ends, at least one of them Ockam's, with Culvert's relay.
+pub fn mixed() -> impl Iterator<Item = Cast> {
+    Cast::all().filter(|cast| {
+        cast.relay == Kind::Culvert && [cast.inlet, cast.outlet].contains(&Kind::Ockam)
+    })
+}
+
+/// Waits until the service has that many connections.
+pub fn open_becomes(service: &Service, expected: usize) {
+    eventually("connections at the service", PATIENCE, || {
+        match service.open() {
+            open if open == expected => Ok(()),
+            open => Err(open),
+        }
+    });
 }
