@@ -1,5 +1,8 @@
 //! What a relay lets whom do: registration, reach, handshakes with strangers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use culvert_proto::bare;
@@ -193,4 +196,77 @@ fn handshakes_that_never_complete() {
     let friend = &chain.inlet_edge;
     let inlet = friend.inlet(relay.address, &[&chain.outlet_edge.identifier]);
     echo(&mut connect(inlet.address), b"hello").expect("a new channel comes up");
+}
+
+#[test]
+fn a_flood_of_handshakes_keeps_nobody_out() {
+    let _turn = alone();
+    let service = Service::echo();
+    let chain = Chain::start(service.address());
+    let relay = chain.relay.address;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flooding: Vec<_> = ["api", "forward_to_db"]
+        .into_iter()
+        .map(|to| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                let mut wire = Wire::open(relay);
+                let mut sent = 0u32;
+                while !stop.load(Ordering::Relaxed) {
+                    let mut first = [9; 32];
+                    first[..4].copy_from_slice(&sent.to_be_bytes());
+                    let route: &[&str] = if to == "api" { &["api"] } else { &[to, "api"] };
+                    wire.send_message(route, &["me"], &first);
+                    sent += 1;
+                    let _ = wire.skip_frames(Duration::from_millis(1));
+                }
+                sent
+            })
+        })
+        .collect();
+    // While it goes on: a new inlet gets its channel, and an outlet registers.
+    let inlet = chain
+        .inlet_edge
+        .inlet(relay, &[&chain.outlet_edge.identifier]);
+    echo(&mut connect(inlet.address), b"hello").expect("a new channel comes up");
+    let friend = chain.inlet_edge.identifier.as_str();
+    let _registered = chain
+        .outlet_edge
+        .outlet(relay, service.address(), &[friend]);
+    stop.store(true, Ordering::Relaxed);
+    for flood in flooding {
+        assert!(flood.join().expect("the flood") > 0);
+    }
+}
+
+#[test]
+fn links_are_counted_on_all_shards_together() {
+    let _turn = alone();
+    let relay = Relay::start(&["--shards", "2", "--max-links", "20"]);
+    let before = metrics::scrape(relay.metrics);
+    let _open: Vec<Wire> = (0..20).map(|_| Wire::open(relay.address)).collect();
+    let _more: Vec<Wire> = (0..5).map(|_| Wire::silent(relay.address)).collect();
+    metrics::await_count(relay.metrics, &before, "too_many_links", 5.0, PATIENCE);
+    assert_eq!(metrics::scrape(relay.metrics).get("culvert_links"), 20.0);
+}
+
+#[test]
+fn a_stranger_that_does_not_read_cannot_use_an_edge_against_others() {
+    let _turn = alone();
+    let service = Service::echo();
+    let chain = Chain::start(service.address());
+    let before = metrics::scrape(chain.outlet.metrics);
+    let mut stranger = Wire::open(chain.relay.address);
+    for _ in 0..200 {
+        stranger.send_message(&["forward_to_db", ECHO], &["me"], &[1; 60_000]);
+    }
+    // The edge answers none of it, so nothing piles up at the relay.
+    metrics::await_count(
+        chain.outlet.metrics,
+        &before,
+        "not_permitted",
+        200.0,
+        PATIENCE,
+    );
+    echo(&mut connect(chain.address()), b"hello").expect("others are served");
 }
