@@ -160,7 +160,7 @@ pub struct RunArgs {
     pub identity: String,
     /// Threads; 0 for one per core. One portal uses one of them.
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub shards: usize,
+    pub shards: u8,
     /// Address to serve metrics on (Prometheus text at /metrics).
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<SocketAddr>,

@@ -123,7 +123,7 @@ impl Ready {
             endpoint: stored.endpoint()?,
             identifier: stored.identifier(),
             config: NodeConfig {
-                shards: run.shards,
+                shards: run.shards.into(),
                 listen: None,
                 limits: Limits::default(),
             },

@@ -24,8 +24,8 @@ pub(crate) struct Cli {
     #[arg(long, env = "CULVERT_HOME")]
     pub home: Option<PathBuf>,
     /// Threads; 0 for one per core.
-    #[arg(long, default_value_t = 0)]
-    pub shards: usize,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8))]
+    pub shards: u8,
     /// Let nodes register names without a secure channel (they cannot prove who they are).
     #[arg(long)]
     pub allow_plain_registration: bool,

@@ -67,12 +67,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
         .map_or(0, |since| since.as_secs());
     let identity = Store::open(cli.home.clone())?.load_or_create(IDENTITY, now_s)?;
     let (endpoint, identifier) = (identity.endpoint()?, identity.identifier().to_string());
-    let shards = match cli.shards {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        n => n,
-    };
     let config = NodeConfig {
-        shards,
+        shards: cli.shards.into(),
         listen: Some(cli.listen),
         limits: Limits {
             links: cli.max_links,
