@@ -103,6 +103,10 @@ pub fn inlet(store: &Store, args: &InletArgs, output: Output) -> Result<(), Fail
     Ok(())
 }
 
+/// How long the relay may take nothing. Longer than the relay's own patience with whoever holds this
+/// edge up: the relay closes that one, and the edge must not lose its link and name meanwhile.
+const STALL_TIMEOUT_MS: u64 = 60_000;
+
 /// Everything a portal needs before its node starts.
 struct Ready {
     endpoint: Endpoint,
@@ -125,7 +129,10 @@ impl Ready {
             config: NodeConfig {
                 shards: run.shards.into(),
                 listen: None,
-                limits: Limits::default(),
+                limits: Limits {
+                    stall_timeout_ms: STALL_TIMEOUT_MS,
+                    ..Limits::default()
+                },
             },
             signals,
             metrics_at: metrics.as_ref().map(|(_, at)| *at),
