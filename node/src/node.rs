@@ -1,7 +1,7 @@
 //! A node: its threads, one shard each, and the listeners they share.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
@@ -295,12 +295,4 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     })?;
     socket.listen(4096)?;
     Ok(socket.into())
-}
-
-/// Makes a connected pair of sockets on the loopback interface, for tests.
-#[doc(hidden)]
-pub fn loopback_pair() -> io::Result<(TcpStream, TcpStream)> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let near = TcpStream::connect(listener.local_addr()?)?;
-    Ok((near, listener.accept()?.0))
 }

@@ -208,11 +208,6 @@ impl Link {
         self.waiting.get() || self.held.is_shut()
     }
 
-    /// Bytes waiting to be written.
-    pub fn queued(&self) -> usize {
-        self.queue.bytes()
-    }
-
     /// Notes that others may know the address now.
     pub(crate) fn expose(&self) {
         self.exposed.set(true);
