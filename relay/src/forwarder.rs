@@ -52,6 +52,9 @@ impl Worker for ForwardingService {
                 return Outcome::Refused(Refusal::RelayName);
             }
         };
+        if extension.is_some() {
+            shard.peer_is_culvert(came_by);
+        }
         let request = Asked {
             relay: Arc::clone(&self.0),
             name,

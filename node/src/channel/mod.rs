@@ -30,6 +30,11 @@ use crate::worker::{ECHO, Outcome, Worker};
 
 /// A peer that is quiet for this long is asked whether it is there.
 const QUIET_MS: u64 = 1_000;
+/// An Ockam peer answers nothing while one of its streams is stuck, and its own sessions wait this
+/// long before they give a peer up (`protocol/03-portals.md` 9).
+const OCKAM_DEAD_MS: u64 = 35_000;
+/// A peer that has left so many questions unanswered, and never answered one, has no `echo`.
+const ENOUGH_QUESTIONS: u32 = 4;
 
 /// What this node shows and demands in handshakes.
 #[derive(Clone)]
@@ -98,6 +103,12 @@ pub struct Channel {
     unanswered: Cell<u32>,
     /// Until when this node did not read what the peer said.
     deaf_ms: Cell<u64>,
+    /// Whether the peer has ever answered a question.
+    answers: Cell<bool>,
+    /// Whether the peer is known to be Culvert.
+    culvert: Cell<bool>,
+    /// Whether another channel took over: this one ends with its streams.
+    retired: Cell<bool>,
     users: Cell<u32>,
     changed: Notify,
 }
@@ -170,6 +181,9 @@ impl Channel {
                 pinged_ms: Cell::new(now),
                 unanswered: Cell::new(0),
                 deaf_ms: Cell::new(0),
+                answers: Cell::new(false),
+                culvert: Cell::new(false),
+                retired: Cell::new(false),
                 users: Cell::new(0),
                 changed: Notify::default(),
             });
@@ -253,10 +267,30 @@ impl Channel {
         }
     }
 
-    /// Milliseconds since a message of the peer last verified, or could not be read.
+    /// Milliseconds since a message of the peer last verified, or could have been read.
     pub fn quiet_ms(&self, shard: &Shard) -> u64 {
         let last = self.heard_ms.get().max(self.deaf_ms.get());
         shard.now_ms().saturating_sub(last)
+    }
+
+    /// Notes that the peer is Culvert: it answers at once whatever its streams do.
+    pub(crate) fn peer_is_culvert(&self) {
+        self.culvert.set(true);
+    }
+
+    /// Whether silence for a second shows that the peer is gone.
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.culvert.get()
+    }
+
+    /// Whether the peer is known to answer questions, so that it means something when it does not.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.answers.get() || self.culvert.get()
+    }
+
+    /// Has the channel end when the last stream that uses it has.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
     }
 
     /// Waits until the channel is up.
@@ -314,6 +348,10 @@ impl Channel {
             }
             return;
         }
+        if self.retired.get() && !self.used() {
+            self.close(shard, CloseReason::Replaced);
+            return;
+        }
         let carrier = shard.carrier(self.encryptor.key);
         // What waits to be sent or read may be the question or its answer: a slow line is not a
         // silent peer, and a line that takes nothing at all ends by itself.
@@ -323,13 +361,20 @@ impl Channel {
             return;
         }
         let quiet = self.quiet_ms(shard);
-        let (ask_after, dead_after) = match self.users.get() {
-            0 => (10 * QUIET_MS, 6 * shard.limits().dead_after_ms),
-            _ => (QUIET_MS, shard.limits().dead_after_ms),
+        let limit = shard.limits().dead_after_ms;
+        let (ask_after, pause, dead_after) = match (self.is_prompt(), self.used()) {
+            (true, true) => (QUIET_MS, QUIET_MS / 4, limit),
+            (true, false) => (10 * QUIET_MS, 2 * QUIET_MS, 6 * limit),
+            (false, true) => (QUIET_MS, QUIET_MS, OCKAM_DEAD_MS),
+            (false, false) => (10 * QUIET_MS, 10 * QUIET_MS, OCKAM_DEAD_MS),
         };
-        if quiet > dead_after && self.unanswered.get() >= 3 {
+        let asked = self.unanswered.get();
+        if quiet > dead_after && asked >= 3 && self.is_answering() {
             self.close(shard, CloseReason::PeerSilent);
-        } else if quiet > ask_after && now.saturating_sub(self.pinged_ms.get()) > ask_after / 4 {
+        } else if quiet > ask_after
+            && now.saturating_sub(self.pinged_ms.get()) > pause
+            && (self.is_answering() || asked < ENOUGH_QUESTIONS)
+        {
             self.ping(shard);
         }
     }
@@ -366,11 +411,16 @@ impl Channel {
 /// Session pings carry a CBOR number that comes back unchanged (`protocol/03-portals.md` 9).
 const PING: [u8; 9] = [0x1b, 0x43, 0x75, 0x6c, 0x76, 0x65, 0x72, 0x74, 0x21];
 
-/// Takes anything and does nothing: answers to pings end here.
+/// Takes anything: answers to pings end here.
 pub(crate) struct Sink;
 
 impl Worker for Sink {
-    fn handle(&self, _: &Shard, _: LocalAddress, _: Packet) -> Outcome {
+    fn handle(&self, shard: &Shard, _: LocalAddress, packet: Packet) -> Outcome {
+        if let Some(via) = packet.via
+            && let Some((_, Entry::Encryptor(channel))) = shard.table().by_key(via.key)
+        {
+            channel.answers.set(true);
+        }
         Outcome::Done
     }
 }

@@ -55,6 +55,12 @@ impl PathWatch {
         self.changed.until(|| self.path.borrow().clone()).await
     }
 
+    /// Whether this is the path that new clients are given.
+    fn is_current(&self, path: &Path) -> bool {
+        let current = self.path.borrow();
+        current.as_ref().map(|now| &now.route) == Some(&path.route)
+    }
+
     /// Notes that the path does not answer.
     pub fn suspect(&self) {
         self.suspected.set(true);
@@ -161,11 +167,20 @@ async fn open(
     stream.flush(shard);
     loop {
         match monoio::time::timeout(SUSPECT_AFTER, stream.wait_open()).await {
-            Ok(Ok(())) => return Ok(stream),
+            Ok(Ok(())) => {
+                if stream.with(shard, |machine| machine.peer_is_culvert()) {
+                    shard.peer_is_culvert(carrier);
+                }
+                return Ok(stream);
+            }
             // Ended together with its opening: what the far side sent before is still delivered.
             Ok(Err(CloseReason::PeerClosed)) => return Ok(stream),
             Ok(Err(CloseReason::PongTimeout)) => return Err(Ended::Final),
             Ok(Err(_)) => return Err(Ended::PathDied),
+            Err(_) if !paths.is_current(path) => {
+                stream.stop(shard, CloseReason::Replaced);
+                return Err(Ended::PathDied);
+            }
             Err(_) => paths.suspect(),
         }
     }

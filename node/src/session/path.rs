@@ -18,6 +18,8 @@ use crate::shard::Shard;
 
 /// A channel with streams that is quiet for longer than this is looked into.
 const QUIET_MS: u64 = 1_500;
+/// How long a far side without `echo` may take for anything else.
+const NO_ECHO: Duration = Duration::from_secs(5);
 /// How often quietness is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -124,6 +126,10 @@ async fn over_link(
             }
         };
         backoff.reset();
+        // As Ockam's sessions do; from then on it is known whether the far side answers.
+        if let Some(channel) = &built.path.channel {
+            channel.ping(shard);
+        }
         paths.set(Some(built.path.clone()));
         reporter.report(Event::Up {
             peer: built.path.peer,
@@ -200,16 +206,24 @@ async fn supervise(
             reason = channel.wait_end() => return format!("the secure channel ended: {reason}"),
             () = paths.suspected() => true,
             () = monoio::time::sleep(LOOK) => {
-                channel.used() && channel.quiet_ms(shard) > QUIET_MS
+                channel.used() && channel.is_answering() && channel.quiet_ms(shard) > QUIET_MS
             }
         };
         if !suspected {
             continue;
         }
         if let Some(path) = examine(shard, &built, &channel, link).await {
-            tracing::info!("the far side was restarted: using a new secure channel");
-            channel.close(shard, CloseReason::Replaced);
+            tracing::info!("the far side does not answer: using a new secure channel");
+            if channel.is_prompt() {
+                channel.close(shard, CloseReason::Replaced);
+            } else {
+                // The far side may only be stuck; then its streams go on where they are.
+                channel.retire();
+            }
             built.path = path;
+            if let Some(channel) = &built.path.channel {
+                channel.ping(shard);
+            }
             paths.set(Some(built.path.clone()));
             reporter.report(Event::Up {
                 peer: built.path.peer,
@@ -220,7 +234,9 @@ async fn supervise(
 
 /// Finds out whether the far side of a channel is still there: asks it through the channel, and in
 /// the same moment starts another handshake. Messages keep their order on the way, so if the
-/// handshake is answered and the question is not, whoever held the old keys is gone.
+/// handshake is answered and the question is not, whoever held the old keys is gone. Inside an
+/// Ockam node they do not keep it: a stream that is stuck there holds back the answer, not the
+/// handshake.
 ///
 /// Gives the new path in that case.
 async fn examine(
@@ -232,8 +248,14 @@ async fn examine(
     let (listener, credentials) = built.listener.as_ref()?;
     let asked = shard.now_ms();
     channel.ping(shard);
-    // A far side that is only busy mostly answers before another handshake is worth its price.
-    if monoio::time::timeout(LOOK, channel.heard_since(asked))
+    // A far side that is only busy mostly answers before another handshake is worth its price. One
+    // that is not known to answer at all may just be connecting to its service.
+    let patience = if channel.is_answering() {
+        LOOK
+    } else {
+        NO_ECHO
+    };
+    if monoio::time::timeout(patience, channel.heard_since(asked))
         .await
         .is_ok()
     {

@@ -45,6 +45,7 @@ struct RelayClient {
     name: String,
     answer: RefCell<Option<Result<String, String>>>,
     answered: Cell<bool>,
+    is_culvert: Cell<bool>,
     changed: Notify,
 }
 
@@ -56,7 +57,8 @@ impl RelayClient {
     fn read(&self, packet: &Packet) -> Result<Result<String, String>, Refusal> {
         let route = packet.return_route();
         match Reply::decode(packet.payload()).map_err(|_| Refusal::BadPayload)? {
-            Reply::Confirmed { text, .. } => {
+            Reply::Confirmed { text, extension } => {
+                self.is_culvert.set(extension.is_some());
                 let name = Registration::Named(&self.name);
                 let address = forwarder::check_confirmation(name, text, route.view())
                     .map_err(|_| Refusal::BadPayload)?;
@@ -218,6 +220,7 @@ async fn register(
         name: plan.name.clone(),
         answer: RefCell::new(None),
         answered: Cell::new(false),
+        is_culvert: Cell::new(false),
         changed: Notify::default(),
     });
     let worker: Rc<dyn Worker> = Rc::<RelayClient>::clone(&client);
@@ -227,7 +230,12 @@ async fn register(
     shard.permit_answers(link.address.key, address.key);
     ask(shard, plan, &route, address)?;
     match monoio::time::timeout(CONFIRM, client.confirmed()).await {
-        Ok(Ok(name)) => Ok((name, identity, channel)),
+        Ok(Ok(name)) => {
+            if client.is_culvert.get() {
+                shard.peer_is_culvert(first);
+            }
+            Ok((name, identity, channel))
+        }
         Ok(Err(reason)) => {
             shard.remove(address.key);
             Err(reason)

@@ -353,6 +353,15 @@ impl Shard {
         None
     }
 
+    /// Notes that the peer of a channel is Culvert: whatever its streams do, it answers at once.
+    pub fn peer_is_culvert(&self, key: Key) {
+        if let Some((_, Entry::Decryptor(channel) | Entry::Encryptor(channel))) =
+            self.0.table.borrow().by_key(key)
+        {
+            channel.peer_is_culvert();
+        }
+    }
+
     /// The hops that lead to the node behind a link or at the far end of a channel, not through
     /// the channel itself.
     pub fn way_to_peer(&self, key: Key) -> Option<Route> {
