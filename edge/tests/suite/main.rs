@@ -1,5 +1,4 @@
-//! Tests of the edge that need no relay: routes, files, the command line.
+//! Tests of the edge that need no relay: routes and the command line.
 
 mod cli;
 mod routes;
-mod store;
