@@ -7,10 +7,10 @@ use std::process::Output;
 use std::time::Duration;
 
 use culvert_tests::chain::{Edge, Relay};
-use culvert_tests::net::{connect, free_address};
+use culvert_tests::net::{self, connect, free_address};
 use culvert_tests::process::Spec;
 use culvert_tests::service::Service;
-use culvert_tests::{PATIENCE, alone, bins, metrics};
+use culvert_tests::{PATIENCE, alone, bins, metrics, proc};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -22,18 +22,26 @@ fn edge(home: &Path, arguments: &[&str]) -> Output {
     Edge::command(home).args(arguments).output(PATIENCE)
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+fn relay(home: &Path, arguments: &[&str]) -> Output {
+    Spec::new(bins::relay())
+        .env("CULVERT_HOME", home)
+        .args(arguments)
+        .output(PATIENCE)
 }
 
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!(
-            "{error} in: {}{}",
-            text(&output.stdout),
-            text(&output.stderr)
-        )
-    })
+/// Checks the exit code; gives what was printed and the errors.
+fn exited(output: &Output, code: i32) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    let (said, errors) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{said}{errors}");
+    (said, errors)
+}
+
+/// What a command that succeeds prints as JSON.
+fn json(home: &Path, arguments: &[&str]) -> Value {
+    let arguments = [arguments, &["--output", "json"]].concat();
+    let (said, errors) = exited(&edge(home, &arguments), 0);
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error} in: {said}{errors}"))
 }
 
 fn is_identifier(text: &str) -> bool {
@@ -47,59 +55,31 @@ fn is_identifier(text: &str) -> bool {
 #[test]
 fn an_identity_is_made_once_and_shown() {
     let home = home();
-    let made = edge(home.path(), &["identity", "create", "--output", "json"]);
-    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
-    let made = json(&made);
-    assert!(
-        is_identifier(made["identifier"].as_str().expect("identifier")),
-        "{made}"
-    );
+    let made = json(home.path(), &["identity", "create"]);
+    let identifier = made["identifier"].as_str().expect("identifier");
+    assert!(is_identifier(identifier), "{made}");
     assert_eq!(made["name"], "default");
     hex::decode(made["change_history"].as_str().expect("history")).expect("hexadecimal");
 
-    let shown = edge(home.path(), &["identity", "show", "--output", "json"]);
-    assert_eq!(json(&shown), made);
-    let plain = edge(home.path(), &["identity", "show"]);
-    assert!(text(&plain.stdout).contains(made["identifier"].as_str().expect("identifier")));
+    assert_eq!(json(home.path(), &["identity", "show"]), made);
+    let (plain, _) = exited(&edge(home.path(), &["identity", "show"]), 0);
+    assert!(plain.contains(identifier), "{plain}");
 
     // The name is taken; another is not.
-    let again = edge(home.path(), &["identity", "create"]);
-    assert_eq!(again.status.code(), Some(1));
-    let named = edge(
-        home.path(),
-        &["identity", "create", "--name", "two", "--output", "json"],
-    );
-    assert_eq!(json(&named)["name"], "two");
-    assert_ne!(json(&named)["identifier"], made["identifier"]);
-    assert_eq!(
-        json(&edge(
-            home.path(),
-            &["identity", "show", "--output", "json"]
-        )),
-        made
-    );
+    exited(&edge(home.path(), &["identity", "create"]), 1);
+    let named = json(home.path(), &["identity", "create", "--name", "two"]);
+    assert_eq!(named["name"], "two");
+    assert_ne!(named["identifier"], made["identifier"]);
+    assert_eq!(json(home.path(), &["identity", "show"]), made);
 }
 
 #[test]
 fn home_is_an_option_or_a_variable() {
     let (variable, option) = (home(), home());
     let path = option.path().to_str().expect("UTF-8");
-    let made = edge(
-        variable.path(),
-        &["identity", "create", "--home", path, "--output", "json"],
-    );
-    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
-    assert_eq!(
-        json(&edge(
-            option.path(),
-            &["identity", "show", "--output", "json"]
-        )),
-        json(&made)
-    );
-    assert_eq!(
-        edge(variable.path(), &["identity", "show"]).status.code(),
-        Some(1)
-    );
+    let made = json(variable.path(), &["identity", "create", "--home", path]);
+    assert_eq!(json(option.path(), &["identity", "show"]), made);
+    exited(&edge(variable.path(), &["identity", "show"]), 1);
 }
 
 /// Every file below a directory, with its mode.
@@ -124,118 +104,73 @@ fn modes(directory: &Path) -> Vec<(String, u32, bool)> {
 fn secrets_are_for_their_owner_only() {
     let top = home();
     let state = top.path().join("state");
-    let made = edge(&state, &["identity", "create"]);
-    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    exited(&edge(&state, &["identity", "create"]), 0);
     let relay = Relay::start(&[]);
     let files = [modes(top.path()), modes(relay.home())].concat();
     assert!(files.iter().any(|(_, _, directory)| !directory));
     for (path, mode, directory) in files {
-        assert_eq!(
-            mode,
-            if directory { 0o700 } else { 0o600 },
-            "{path} has mode {mode:o}"
-        );
+        let expected = if directory { 0o700 } else { 0o600 };
+        assert_eq!(mode, expected, "{path} has mode {mode:o}");
     }
+}
+
+/// Makes an identity, spoils each file it is in, and shows it: the errors.
+fn errors_of_spoilt_files(spoil: impl Fn(&str)) -> String {
+    let home = home();
+    exited(&edge(home.path(), &["identity", "create"]), 0);
+    for (path, _, directory) in modes(home.path()) {
+        if !directory {
+            spoil(&path);
+        }
+    }
+    exited(&edge(home.path(), &["identity", "show"]), 1).1
 }
 
 #[test]
 fn a_key_others_can_read_is_refused() {
-    let home = home();
-    assert_eq!(
-        edge(home.path(), &["identity", "create"]).status.code(),
-        Some(0)
-    );
-    for (path, _, directory) in modes(home.path()) {
-        if !directory {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("chmod");
-        }
-    }
-    let shown = edge(home.path(), &["identity", "show"]);
-    assert_eq!(shown.status.code(), Some(1));
-    assert!(
-        text(&shown.stderr).contains("0600"),
-        "{}",
-        text(&shown.stderr)
-    );
+    let errors = errors_of_spoilt_files(|path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("chmod");
+    });
+    assert!(errors.contains("0600"), "{errors}");
 }
 
 #[test]
 fn a_damaged_state_file_is_an_error_not_a_panic() {
-    let home = home();
-    assert_eq!(
-        edge(home.path(), &["identity", "create"]).status.code(),
-        Some(0)
-    );
-    for (path, _, directory) in modes(home.path()) {
-        if !directory {
-            let mut bytes = fs::read(&path).expect("read");
-            bytes.truncate(bytes.len() / 2);
-            fs::write(&path, bytes).expect("write");
-        }
-    }
-    let shown = edge(home.path(), &["identity", "show", "--output", "json"]);
-    assert_eq!(shown.status.code(), Some(1), "{}", text(&shown.stderr));
-    assert!(!text(&shown.stderr).contains("panicked"));
+    let errors = errors_of_spoilt_files(|path| {
+        let mut bytes = fs::read(path).expect("read");
+        bytes.truncate(bytes.len() / 2);
+        fs::write(path, bytes).expect("write");
+    });
+    assert!(errors.contains("is damaged"), "{errors}");
 }
 
 #[test]
 fn mistakes_in_usage_exit_with_2() {
     let home = home();
-    for arguments in [
-        &["no-such-command"][..],
-        &["identity"],
-        &["outlet", "--name", "x"],
-        &["inlet", "--no-such-option"],
-        &[
-            "outlet",
-            "--relay",
-            "127.0.0.1:1",
-            "--name",
-            "x",
-            "--to",
-            "nowhere",
-            "--allow",
-            "I00",
-        ],
-        &[
-            "inlet",
-            "--relay",
-            "127.0.0.1:1",
-            "--via",
-            "x",
-            "--from",
-            "127.0.0.1:0",
-            "--allow",
-            "x",
-        ],
-        &[
-            "outlet",
-            "--relay",
-            "127.0.0.1:99999",
-            "--name",
-            "x",
-            "--to",
-            "127.0.0.1:1",
-        ],
+    let inlet = "inlet --relay 127.0.0.1:1 --via x --from 0";
+    let outlet = format!("outlet --name x --allow I{}", "ab".repeat(32));
+    for (arguments, expected) in [
+        ("no-such-command", "no-such-command"),
+        ("identity", "Usage: culvert-edge identity"),
+        ("outlet --name x", "--relay"),
+        ("inlet --no-such-option", "--no-such-option"),
+        (&format!("{inlet} --allow x"), "64 hexadecimal digits"),
+        (
+            &format!("{outlet} --relay 127.0.0.1:1 --to nowhere"),
+            "expected HOST:PORT",
+        ),
+        (
+            &format!("{outlet} --relay 127.0.0.1:99999 --to 127.0.0.1:1"),
+            "'99999' is not a port",
+        ),
     ] {
-        let output = edge(home.path(), arguments);
-        assert_eq!(
-            output.status.code(),
-            Some(2),
-            "{arguments:?}: {}",
-            text(&output.stderr)
-        );
-        assert!(output.stdout.is_empty(), "{arguments:?}");
-        assert!(
-            text(&output.stderr).contains("error"),
-            "{arguments:?}: {}",
-            text(&output.stderr)
-        );
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let (said, errors) = exited(&edge(home.path(), &arguments), 2);
+        assert!(said.is_empty(), "{arguments:?}: {said}");
+        assert!(errors.contains(expected), "{arguments:?}: {errors}");
     }
-    let relay = Spec::new(bins::relay())
-        .args(["--listen", "not an address"])
-        .output(PATIENCE);
-    assert_eq!(relay.status.code(), Some(2), "{}", text(&relay.stderr));
+    let (_, errors) = exited(&relay(home.path(), &["--listen", "not an address"]), 2);
+    assert!(errors.contains("--listen"), "{errors}");
 }
 
 #[test]
@@ -247,24 +182,21 @@ fn help_and_version_exit_with_0() {
         &["outlet", "--help"],
         &["inlet", "--help"],
     ] {
-        let output = edge(home.path(), arguments);
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
-        assert!(
-            !output.stdout.is_empty() && output.stderr.is_empty(),
-            "{arguments:?}"
-        );
+        let (said, errors) = exited(&edge(home.path(), arguments), 0);
+        assert!(!said.is_empty() && errors.is_empty(), "{arguments:?}");
     }
-    let help = text(&edge(home.path(), &["--help"]).stdout);
+    let (help, _) = exited(&edge(home.path(), &["--help"]), 0);
     for command in ["identity", "outlet", "inlet", "demo"] {
         assert!(help.contains(command), "{help}");
     }
-    let relay = Spec::new(bins::relay()).arg("--help").output(PATIENCE);
-    assert!(text(&relay.stdout).contains("--allow-plain-registration"));
+    let (help, _) = exited(&relay(home.path(), &["--help"]), 0);
+    assert!(help.contains("--allow-plain-registration"), "{help}");
 }
 
-/// The message of the error a command printed as JSON, on the last line of its standard error.
-fn error_message(output: &Output) -> String {
-    let errors = text(&output.stderr);
+/// Checks the exit code; gives the message of the error that was printed as JSON, on the last line
+/// of standard error.
+fn error_message(output: &Output, code: i32) -> String {
+    let (_, errors) = exited(output, code);
     let last = errors.lines().last().unwrap_or_default();
     let error: Value =
         serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {errors}"));
@@ -278,49 +210,23 @@ fn error_message(output: &Output) -> String {
 fn failures_exit_with_1_and_say_why_as_json_when_asked() {
     let home = home();
     let missing = edge(home.path(), &["identity", "show", "--output", "json"]);
-    assert_eq!(missing.status.code(), Some(1));
-    assert!(
-        error_message(&missing).contains("default"),
-        "{}",
-        error_message(&missing)
-    );
-    let plain = edge(home.path(), &["identity", "show"]);
-    assert_eq!(plain.status.code(), Some(1));
-    assert!(plain.stdout.is_empty() && text(&plain.stderr).starts_with("error: "));
+    let message = error_message(&missing, 1);
+    assert!(message.contains("default"), "{message}");
+    let (said, errors) = exited(&edge(home.path(), &["identity", "show"]), 1);
+    assert!(said.is_empty() && errors.starts_with("error: "), "{errors}");
 
     // A port that is taken.
     let service = Service::echo();
     let taken = service.address().to_string();
-    let relay = Spec::new(bins::relay())
-        .args(["--listen", &taken, "--output", "json", "--home"])
-        .arg(home.path())
-        .output(PATIENCE);
-    assert_eq!(relay.status.code(), Some(1), "{}", text(&relay.stderr));
-    assert!(
-        error_message(&relay).contains(&taken),
-        "{}",
-        error_message(&relay)
-    );
+    let at_taken = ["--listen", &taken, "--output", "json"];
+    let message = error_message(&relay(home.path(), &at_taken), 1);
+    assert!(message.contains(&taken), "{message}");
     let owner = Edge::new();
-    let inlet = owner.output(&[
-        "inlet",
-        "--relay",
-        "127.0.0.1:1",
-        "--via",
-        "x",
-        "--from",
-        &taken,
-        "--allow",
-        &owner.identifier,
-        "--output",
-        "json",
-    ]);
-    assert_eq!(inlet.status.code(), Some(1), "{}", text(&inlet.stderr));
-    assert!(
-        error_message(&inlet).contains(&taken),
-        "{}",
-        error_message(&inlet)
-    );
+    let at_relay = ["inlet", "--relay", "127.0.0.1:1", "--via", "x"];
+    let from = ["--from", &taken, "--allow", &owner.identifier];
+    let arguments = [&at_relay[..], &from, &["--output", "json"]].concat();
+    let message = error_message(&owner.output(&arguments), 1);
+    assert!(message.contains(&taken), "{message}");
 }
 
 #[test]
@@ -328,12 +234,8 @@ fn two_relays_do_not_share_a_port_unnoticed() {
     let first = Relay::start(&[]);
     let home = home();
     let at = first.address.to_string();
-    let second = Spec::new(bins::relay())
-        .args(["--listen", &at, "--home"])
-        .arg(home.path())
-        .output(PATIENCE);
-    assert_eq!(second.status.code(), Some(1));
-    assert!(text(&second.stderr).contains("cannot listen on"));
+    let (_, errors) = exited(&relay(home.path(), &["--listen", &at]), 1);
+    assert!(errors.contains("cannot listen on"), "{errors}");
 }
 
 #[test]
@@ -392,71 +294,50 @@ fn edges_without_an_identity_make_or_name_one() {
     let home = home();
     let relay = free_address().to_string();
     let identity = format!("I{}", "ab".repeat(32));
-    let output = Edge::command(home.path())
-        .args([
-            "outlet",
-            "--relay",
-            &relay,
-            "--name",
-            "x",
-            "--to",
-            "127.0.0.1:1",
-        ])
-        .args([
-            "--allow",
-            &identity,
-            "--identity",
-            "no-such-name",
-            "--output",
-            "json",
-        ])
-        .output(PATIENCE);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(
-        error_message(&output).contains("no-such-name"),
-        "{}",
-        error_message(&output)
-    );
+    let outlet = [
+        "outlet",
+        "--relay",
+        &relay,
+        "--name",
+        "x",
+        "--to",
+        "127.0.0.1:1",
+    ];
+    let who = ["--allow", &identity, "--identity", "no-such-name"];
+    let arguments = [&outlet[..], &who, &["--output", "json"]].concat();
+    let message = error_message(&edge(home.path(), &arguments), 1);
+    assert!(message.contains("no-such-name"), "{message}");
 }
 
 #[test]
 fn the_demo_shows_the_whole_way() {
     let _turn = alone();
     let home = home();
-    let demo = Spec::new(bins::edge())
+    let demo = Edge::command(home.path())
         .args(["demo", "--once"])
-        .env("CULVERT_HOME", home.path())
         .output(2 * PATIENCE);
-    let said = text(&demo.stdout);
-    assert_eq!(demo.status.code(), Some(0), "{said}{}", text(&demo.stderr));
-    assert!(
-        said.contains("relay") && said.contains("inlet") && said.contains("outlet"),
-        "{said}"
-    );
+    let (said, _) = exited(&demo, 0);
+    for part in ["relay", "inlet", "outlet"] {
+        assert!(said.contains(part), "{said}");
+    }
 
     let service = Service::echo();
-    let demo = Spec::new(bins::edge())
-        .args([
-            "demo",
-            "--output",
-            "json",
-            "--to",
-            &service.address().to_string(),
-        ])
-        .env("CULVERT_HOME", home.path())
+    let demo = Edge::command(home.path())
+        .args(["demo", "--output", "json", "--to"])
+        .arg(service.address().to_string())
         .start("demo");
     let event = demo.expect("address of the inlet", PATIENCE, |event| {
         event.json["inlet"].is_string()
     });
     let mut client = connect(event.text("inlet").parse().expect("an address"));
-    culvert_tests::net::echo(&mut client, b"hello").expect("echo");
-    let children = culvert_tests::proc::descendants(demo.id());
+    net::echo(&mut client, b"hello").expect("echo");
+    let children = proc::descendants(demo.id());
     assert!(
         children.len() >= 3,
         "relay and two edges are processes of their own: {children:?}"
     );
     assert_eq!(demo.terminate().code(), Some(0));
-    culvert_tests::net::eventually("the demo's processes end", Duration::from_secs(10), || {
+    net::eventually("the demo's processes end", Duration::from_secs(10), || {
         let alive = |id: &&u32| Path::new(&format!("/proc/{id}/stat")).exists();
         match children.iter().find(alive) {
             None => Ok(()),
