@@ -13,6 +13,7 @@
 //! | [`forwarder`] | registration of a name with a relay |
 //! | [`portal`] | TCP streams through messages |
 //! | [`request`] | the request and response envelope of API services |
+//! | [`udp`] | messages cut into datagrams and put together again |
 //! | [`multiaddr`] | `/ip4/127.0.0.1/tcp/4000`, as text and as bytes |
 //! | [`identity`], [`credential`], [`secure_channel`] | wire structs of the trust layer |
 //! | [`cbor`], [`bare`] | the two encodings underneath |
@@ -33,3 +34,4 @@ pub mod request;
 pub mod rewrite;
 pub mod route;
 pub mod secure_channel;
+pub mod udp;

@@ -56,6 +56,39 @@ pub const MAX_FLOW_CONSUMERS: usize = 1024 * 1024;
 /// Most producers, and most spawners, in one set of flow controls.
 pub const MAX_FLOW_PRODUCERS: usize = 1024 * 1024;
 
+/// Longest UDP datagram that every receiver of the reference takes, in bytes: what is sent to a peer
+/// of whom nothing else is known.
+///
+/// Specification: `protocol/01-transport.md` 4.2.
+pub const UDP_DATAGRAM: usize = 508;
+
+/// Most bytes of a datagram in front of its part, for parts of up to 65535 bytes.
+pub const UDP_HEADER: usize = 1 + 2 + 3 + 3 + 3 + 3;
+
+/// Longest UDP datagram there is (over IPv4), in bytes: room for one is enough to receive any.
+pub const MAX_UDP_DATAGRAM: usize = 65_507;
+
+/// Consecutive messages of one UDP peer that may be incomplete at a time. The reference has 5.
+pub const UDP_WINDOW: u16 = 16;
+
+/// Most UDP peers whose messages are put together at a time. The reference has no limit.
+pub const UDP_PEERS: usize = 4096;
+
+/// Most parts of incomplete messages kept for one UDP peer.
+pub const UDP_PEER_PARTS: usize = 65_535;
+
+/// Most memory for incomplete messages of one UDP peer, in bytes.
+pub const UDP_PEER_BYTES: usize = 32 * 1024 * 1024;
+
+/// Most memory for incomplete messages of all UDP peers of a socket, in bytes.
+pub const UDP_BYTES: usize = 128 * 1024 * 1024;
+
+/// Longest text of an IP address and a port that is looked at, in bytes.
+pub const MAX_SOCKET_ADDRESS: usize = 64;
+
+/// Most hosts that a rendezvous service remembers.
+pub const RENDEZVOUS_HOSTS: usize = 16 * 1024;
+
 // Offsets inside a message are stored as u32, hop counts as u8.
 const _: () = assert!(MAX_FRAME <= u32::MAX as usize);
 const _: () = assert!(2 * MAX_HOPS <= u8::MAX as usize);
@@ -67,3 +100,8 @@ const _: () = assert!(MAX_HANDSHAKE + 2 * MAX_ROUTE + 64 <= MAX_FRAME);
 const _: () = assert!(MAX_REQUEST + 2 * MAX_ROUTE + 64 <= MAX_FRAME);
 // A relay worker's address is the prefix and the name.
 const _: () = assert!("forward_to_".len() + MAX_RELAY_NAME <= MAX_ADDRESS);
+// The longest message, in parts of the usual size, fits into what one UDP peer may have waiting, with
+// the few bytes per part that are spent on knowing where it belongs.
+const _: () = assert!(MAX_FRAME.div_ceil(UDP_DATAGRAM - UDP_HEADER) <= UDP_PEER_PARTS);
+const _: () = assert!(MAX_FRAME + 4 * UDP_PEER_PARTS <= UDP_PEER_BYTES);
+const _: () = assert!(UDP_PEER_BYTES <= UDP_BYTES);
