@@ -14,6 +14,7 @@
 //! | [`portal`] | TCP streams through messages |
 //! | [`request`] | the request and response envelope of API services |
 //! | [`udp`] | messages cut into datagrams and put together again |
+//! | [`rendezvous`] | the service that tells nodes their public address |
 //! | [`multiaddr`] | `/ip4/127.0.0.1/tcp/4000`, as text and as bytes |
 //! | [`identity`], [`credential`], [`secure_channel`] | wire structs of the trust layer |
 //! | [`cbor`], [`bare`] | the two encodings underneath |
@@ -30,6 +31,7 @@ pub mod limits;
 pub mod message;
 pub mod multiaddr;
 pub mod portal;
+pub mod rendezvous;
 pub mod request;
 pub mod rewrite;
 pub mod route;
