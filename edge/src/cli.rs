@@ -158,8 +158,8 @@ pub struct RunArgs {
     /// Name of the identity to use; the default one is made when missing.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
     pub identity: String,
-    /// Threads; 0 for one per core. One portal uses one of them.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Threads; 0 for one per core. A portal has a connection and a secure channel on each.
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub shards: u8,
     /// Address to serve metrics on (Prometheus text at /metrics).
     #[arg(long, value_name = "ADDRESS")]

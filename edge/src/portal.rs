@@ -12,7 +12,7 @@ use culvert_crypto::trust::Trust;
 use culvert_node::channel::{API, ChannelListener, Credentials};
 use culvert_node::limits::Limits;
 use culvert_node::node::{Node, NodeConfig};
-use culvert_node::portal::{Inlet, OUTLET, Outlet, PathWatch, Target};
+use culvert_node::portal::{Inlet, Lanes, OUTLET, Outlet, Target};
 use culvert_node::session::{
     Event, PathPlan, RegistrationPlan, Reporter, keep_path, keep_registered,
 };
@@ -58,6 +58,7 @@ pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Fa
                 (false, []) => Some(Trust::Anyone),
                 (false, known) => Some(Trust::OneOf(known.to_vec())),
             },
+            lanes: Default::default(),
         },
         reporter,
     };
@@ -276,7 +277,8 @@ impl OutletPart {
         add(shard, OUTLET, Rc::new(outlet), |key| {
             shard.open_to_channels(key);
         });
-        if shard.number() == 0 {
+        // What was registered without a channel belongs to one connection.
+        if shard.number() == 0 || self.plan.trust.is_some() {
             shard.spawn(keep_registered(
                 shard.clone(),
                 self.plan.clone(),
@@ -339,23 +341,27 @@ fn start_inlet(
     reporter: Reporter,
 ) -> Result<SocketAddr, Failure> {
     let (answer, answers) = mpsc::channel();
-    let endpoint = ready.endpoint.clone();
     let failed = |error: std::io::Error| {
         Failure::new(format!("cannot start the inlet: {error}"), "try again")
     };
-    node.on_shard(0, move |shard| {
-        let paths = Rc::new(PathWatch::default());
-        let started = Inlet::start(shard, listener, config, Rc::clone(&paths));
-        if started.is_ok() {
+    let (lanes, ends) = Lanes::new(node.shards());
+    for (shard, end) in ends.into_iter().enumerate() {
+        let (plan, reporter) = (plan.clone(), reporter.clone());
+        let endpoint = ready.endpoint.clone();
+        let start = move |shard: &Shard| {
+            let paths = end.start(shard, config);
             // The legs of the plan say who may answer.
             let credentials = credentials(&endpoint, &Trust::OneOf(Vec::new()));
             shard.spawn(keep_path(shard.clone(), plan, credentials, paths, reporter));
-        }
-        let _ = answer.send(started.map(|inlet| inlet.address));
+        };
+        node.on_shard(shard, start).map_err(failed)?;
+    }
+    node.on_shard(0, move |shard| {
+        let _ = answer.send(Inlet::start(shard, listener, lanes));
     })
     .map_err(failed)?;
     match answers.recv_timeout(START) {
-        Ok(started) => started.map_err(failed),
+        Ok(started) => started.map(|inlet| inlet.address).map_err(failed),
         Err(_) => Err(failed(std::io::ErrorKind::TimedOut.into())),
     }
 }

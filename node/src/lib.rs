@@ -22,9 +22,11 @@ mod table;
 
 pub mod channel;
 pub mod control;
+pub mod failure;
 pub mod key;
 pub mod limits;
 pub mod link;
+pub mod logging;
 pub mod metrics;
 pub mod node;
 pub mod packet;

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::channel::Channel;
 use crate::key::{Key, LocalAddress};
@@ -34,12 +36,45 @@ struct Slot {
     dependents: Vec<Key>,
 }
 
+/// How many links were sent to one of the targets of a name; shared by all shards.
+#[derive(Clone, Debug, Default)]
+pub struct Load(Arc<AtomicUsize>);
+
+/// One of the addresses behind a name, possibly on another shard.
+struct Target {
+    key: Key,
+    /// Kept for names that may have several targets.
+    load: Option<Load>,
+}
+
+/// That a link uses one of the targets of a name: it keeps to it, and counts there.
+pub(crate) struct Place {
+    pub(crate) key: Key,
+    load: Load,
+}
+
+impl Place {
+    fn new(key: Key, load: &Load) -> Self {
+        load.0.fetch_add(1, Ordering::Relaxed);
+        Self {
+            key,
+            load: load.clone(),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.load.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Slots by number, names by text.
 pub(crate) struct Table {
     shard: u8,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    names: HashMap<Box<[u8]>, Key>,
+    names: HashMap<Box<[u8]>, Vec<Target>>,
 }
 
 impl Table {
@@ -153,19 +188,67 @@ impl Table {
         })
     }
 
-    /// The key behind a name, possibly on another shard.
-    pub(crate) fn name(&self, name: &[u8]) -> Option<Key> {
-        self.names.get(name).copied()
+    /// The key behind a name, possibly on another shard. Of several on this shard, or else of all,
+    /// the same one for the same source.
+    pub(crate) fn name(&self, name: &[u8], source: Option<Key>) -> Option<Key> {
+        let targets = self.names.get(name)?;
+        if let [only] = &targets[..] {
+            return Some(only.key);
+        }
+        let source = source.map_or(0, Key::slot);
+        let here = || targets.iter().filter(|t| t.key.shard() == self.shard);
+        match here().count() {
+            0 => targets.get(source % targets.len().max(1)).map(|t| t.key),
+            count => here().nth(source % count).map(|t| t.key),
+        }
     }
 
+    /// Whether some key is behind a name.
+    pub(crate) fn leads_to(&self, name: &[u8], key: Key) -> bool {
+        self.names
+            .get(name)
+            .is_some_and(|targets| targets.iter().any(|t| t.key == key))
+    }
+
+    /// Assigns a source to the least used of the targets that share a name: on this shard where
+    /// there are some, unless `anywhere`. None for names that are not shared.
+    pub(crate) fn place(&self, name: &[u8], anywhere: bool) -> Option<Place> {
+        let targets = self.names.get(name)?;
+        let least = |here: bool| {
+            targets
+                .iter()
+                .filter(|t| !here || t.key.shard() == self.shard)
+                .filter_map(|t| Some((t.key, t.load.as_ref()?)))
+                .min_by_key(|(_, load)| load.0.load(Ordering::Relaxed))
+        };
+        let nearest = if anywhere { None } else { least(true) };
+        let (key, load) = nearest.or_else(|| least(false))?;
+        Some(Place::new(key, load))
+    }
+
+    /// Makes a name lead to one key only.
     pub(crate) fn set_name(&mut self, name: &[u8], key: Key) {
-        self.names.insert(name.into(), key);
+        self.names
+            .insert(name.into(), vec![Target { key, load: None }]);
     }
 
-    /// Removes a name if it still leads to `key`.
+    /// Makes a name lead to one more key.
+    pub(crate) fn add_target(&mut self, name: &[u8], key: Key, load: Load) {
+        let targets = self.names.entry(name.into()).or_default();
+        targets.retain(|t| t.key != key && t.load.is_some());
+        targets.push(Target {
+            key,
+            load: Some(load),
+        });
+    }
+
+    /// Has a name no longer lead to `key`.
     pub(crate) fn clear_name(&mut self, name: &[u8], key: Key) {
-        if self.names.get(name) == Some(&key) {
-            self.names.remove(name);
+        if let Some(targets) = self.names.get_mut(name) {
+            targets.retain(|t| t.key != key);
+            if targets.is_empty() {
+                self.names.remove(name);
+            }
         }
     }
 }

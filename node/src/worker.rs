@@ -34,6 +34,11 @@ pub trait Worker {
     /// Takes a message.
     fn handle(&self, shard: &Shard, me: LocalAddress, packet: Packet) -> Outcome;
 
+    /// The shard that a new link with this first message for the worker had better be on.
+    fn place(&self, _shard: &Shard, _packet: &Packet) -> Option<u8> {
+        None
+    }
+
     /// Something this worker depends on ([`Shard::depend`]) has ended.
     fn lost(&self, _shard: &Shard, _me: LocalAddress, _what: Key) {}
 

@@ -12,7 +12,8 @@
 //! Culvert nodes add bytes that decoders of the reference ignore:
 //!
 //! ```text
-//! request, confirmation   string "CVT1" flags(u8)
+//! request, confirmation   string "CVT1" flags(u8) [ process(u64 big-endian) lane(u8) ]
+//!                         flags: 01 forward over the link, 02 process and lane follow
 //! refusal                 string "CVT1" 80 reason(u8)    only to a peer that sent the marker
 //! ```
 
@@ -25,6 +26,9 @@ use crate::route::RouteView;
 pub const FORWARDING_SERVICE: &str = "forwarding_service";
 /// Address of the service that the reference uses for given names. Both behave alike.
 pub const STATIC_FORWARDING_SERVICE: &str = "static_forwarding_service";
+/// Address of the service of Culvert relays that the first message on each further link of a process
+/// goes to: the registration that will be made over it. It is not answered.
+pub const PLACEMENT: &str = "culvert_placement";
 /// What the address of a relay worker starts with.
 pub const PREFIX: &str = "forward_to_";
 /// The request for a random name.
@@ -58,25 +62,53 @@ pub enum ForwarderError {
     NoWorker,
 }
 
+/// One of several links over which a process holds the same name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lane {
+    /// Random number of the process: another process of the same identity takes the name over, the
+    /// same one adds to it.
+    pub process: u64,
+    /// Which of its links this is.
+    pub number: u8,
+}
+
 /// What a Culvert node wants or grants beyond the reference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Flags {
+pub struct Extension {
     /// Forward messages over the link they would take anyway, not through the channel in which the
     /// registration was made: their own end-to-end channel protects them.
     pub over_link: bool,
+    /// Hold the name over several links at once.
+    pub lane: Option<Lane>,
 }
 
-impl Flags {
+impl Extension {
     const OVER_LINK: u8 = 0x01;
+    const LANE: u8 = 0x02;
 
-    const fn to_byte(self) -> u8 {
-        if self.over_link { Self::OVER_LINK } else { 0 }
+    fn encode_into(self, out: &mut Vec<u8>) {
+        let over_link = if self.over_link { Self::OVER_LINK } else { 0 };
+        let lane = if self.lane.is_some() { Self::LANE } else { 0 };
+        out.extend_from_slice(MARKER);
+        out.push(over_link | lane);
+        if let Some(lane) = self.lane {
+            out.extend_from_slice(&lane.process.to_be_bytes());
+            out.push(lane.number);
+        }
     }
 
     // Unknown flags are for later versions: ignored.
-    const fn from_byte(byte: u8) -> Self {
+    fn decode(flags: u8, rest: &[u8]) -> Self {
+        let lane = match rest.split_first_chunk() {
+            Some((process, [number, ..])) if flags & Self::LANE != 0 => Some(Lane {
+                process: u64::from_be_bytes(*process),
+                number: *number,
+            }),
+            _ => None,
+        };
         Self {
-            over_link: byte & Self::OVER_LINK != 0,
+            over_link: flags & Self::OVER_LINK != 0,
+            lane,
         }
     }
 }
@@ -164,7 +196,7 @@ pub struct Request<'a> {
     /// What is asked for.
     pub registration: Registration<'a>,
     /// The marker of a Culvert node, `None` from the reference.
-    pub extension: Option<Flags>,
+    pub extension: Option<Extension>,
 }
 
 impl<'a> Request<'a> {
@@ -179,7 +211,7 @@ impl<'a> Request<'a> {
             REGISTER => Registration::Ephemeral,
             name => Registration::Named(name),
         };
-        let extension = extension(rest).map(|(flags, _)| Flags::from_byte(flags));
+        let extension = marked(rest).map(|(flags, rest)| Extension::decode(flags, rest));
         Ok(Self {
             registration,
             extension,
@@ -204,7 +236,7 @@ pub enum Reply<'a> {
         /// The worker's address on relays of the reference, the bare name on others.
         text: &'a str,
         /// What a Culvert relay grants; `None` from the reference.
-        extension: Option<Flags>,
+        extension: Option<Extension>,
     },
     /// The name was refused. Only between Culvert nodes: the reference stays silent.
     Refused {
@@ -222,7 +254,7 @@ impl<'a> Reply<'a> {
     /// [`ForwarderError`] when the payload is no string.
     pub fn decode(payload: &'a [u8]) -> Result<Self, ForwarderError> {
         let (text, rest) = bare::read_string(payload)?;
-        match extension(rest) {
+        match marked(rest) {
             Some((flags, rest)) if flags & REFUSED != 0 => {
                 let reason = rest.first().copied().ok_or(ForwarderError::Reason)?;
                 Ok(Self::Refused {
@@ -232,7 +264,7 @@ impl<'a> Reply<'a> {
             }
             other => Ok(Self::Confirmed {
                 text,
-                extension: other.map(|(flags, _)| Flags::from_byte(flags)),
+                extension: other.map(|(flags, rest)| Extension::decode(flags, rest)),
             }),
         }
     }
@@ -277,16 +309,15 @@ pub fn check_confirmation<'r>(
 }
 
 /// The flags after the marker, and what follows them.
-fn extension(rest: &[u8]) -> Option<(u8, &[u8])> {
+fn marked(rest: &[u8]) -> Option<(u8, &[u8])> {
     let (flags, rest) = rest.strip_prefix(MARKER)?.split_first()?;
     Some((*flags, rest))
 }
 
-fn with_extension(text: &str, extension: Option<Flags>) -> Vec<u8> {
+fn with_extension(text: &str, extension: Option<Extension>) -> Vec<u8> {
     let mut out = bare::string(text);
-    if let Some(flags) = extension {
-        out.extend_from_slice(MARKER);
-        out.push(flags.to_byte());
+    if let Some(extension) = extension {
+        extension.encode_into(&mut out);
     }
     out
 }
@@ -295,6 +326,32 @@ fn with_extension(text: &str, extension: Option<Flags>) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::route::Route;
+
+    const OVER_LINK: Extension = Extension {
+        over_link: true,
+        lane: None,
+    };
+    const LANE: Extension = Extension {
+        over_link: true,
+        lane: Some(Lane {
+            process: 0x0102_0304_0506_0708,
+            number: 9,
+        }),
+    };
+
+    #[test]
+    fn a_lane_needs_all_its_bytes() {
+        let request = Request {
+            registration: Registration::Named("bob"),
+            extension: Some(LANE),
+        };
+        let bytes = request.encode().unwrap();
+        assert_eq!(hex::encode(&bytes), "03626f624356543103010203040506070809");
+        for len in bytes.len() - 9..bytes.len() {
+            let got = Request::decode(&bytes[..len]).unwrap();
+            assert_eq!(got.extension, Some(OVER_LINK), "{len} bytes");
+        }
+    }
 
     #[test]
     fn requests_round_trip() {
@@ -305,8 +362,9 @@ mod tests {
         ] {
             for extension in [
                 None,
-                Some(Flags::default()),
-                Some(Flags { over_link: true }),
+                Some(Extension::default()),
+                Some(OVER_LINK),
+                Some(LANE),
             ] {
                 let request = Request {
                     registration,
@@ -319,7 +377,7 @@ mod tests {
             hex::encode(
                 Request {
                     registration: Registration::Named("bob"),
-                    extension: Some(Flags { over_link: true })
+                    extension: Some(OVER_LINK)
                 }
                 .encode()
                 .unwrap()
@@ -337,7 +395,7 @@ mod tests {
             },
             Reply::Confirmed {
                 text: "bob",
-                extension: Some(Flags { over_link: true }),
+                extension: Some(OVER_LINK),
             },
             Reply::Refused {
                 name: "bob",

@@ -5,7 +5,7 @@ mod common;
 use common::{bytes, list, text, vectors};
 use culvert_proto::bare;
 use culvert_proto::forwarder::{
-    Flags, Registration, Reply, Request as Register, check_confirmation, worker_name,
+    Extension, Registration, Reply, Request as Register, check_confirmation, worker_name,
 };
 use culvert_proto::multiaddr::MultiAddr;
 use culvert_proto::request::{
@@ -425,7 +425,7 @@ fn confirmations_of_independent_relays() {
         .collect();
     assert_eq!(texts.len(), 2);
     for (_, text) in texts {
-        for extension in [None, Some(Flags { over_link: true })] {
+        for extension in [None, Some(Extension::default())] {
             let payload = Reply::Confirmed { text, extension }.encode();
             // A decoder of the reference sees the string alone.
             assert_eq!(bare::read_string(&payload).unwrap().0, text);

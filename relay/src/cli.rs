@@ -32,6 +32,9 @@ pub(crate) struct Cli {
     /// Names that may be registered at once.
     #[arg(long, default_value_t = 100_000)]
     pub max_forwarders: usize,
+    /// Names that one identity may register at once, and all plain registrations together.
+    #[arg(long, default_value_t = 10_000)]
+    pub max_forwarders_per_identity: usize,
     /// Links open at once, in all.
     #[arg(long, default_value_t = 100_000)]
     pub max_links: u64,

@@ -5,19 +5,18 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use culvert_crypto::Identifier;
 use culvert_node::key::{Key, LocalAddress};
 use culvert_node::packet::Packet;
 use culvert_node::random_bytes;
 use culvert_node::reason::Refusal;
-use culvert_node::shard::Shard;
+use culvert_node::shard::{Load, Shard};
 use culvert_node::worker::{Outcome, Worker};
 use culvert_proto::bare;
-use culvert_proto::forwarder::{self, Flags, ForwarderError, Registration, Reply, Request};
+use culvert_proto::forwarder::{self, Extension, ForwarderError, Registration, Reply, Request};
 use culvert_proto::route::Route;
 
 use crate::probe;
-use crate::registry::{Claim, Owner, Registry};
+use crate::registry::{Claim, Claimant, Member, Registry};
 
 /// What all shards of a relay share.
 #[derive(Debug)]
@@ -52,27 +51,23 @@ impl Worker for ForwardingService {
                 return Outcome::Refused(Refusal::RelayName);
             }
         };
-        if extension.is_some() {
-            shard.peer_is_culvert(came_by);
-        }
         let request = Asked {
             relay: Arc::clone(&self.0),
             name,
             extension,
-            came_by,
-            identity: packet.identity,
+            claimant: Claimant {
+                came_by,
+                identity: packet.identity,
+                lane: extension.and_then(|extension| extension.lane),
+            },
             back: packet.return_route(),
         };
-        if request.identity.is_none() && !self.0.allow_plain {
+        if packet.identity.is_none() && !self.0.allow_plain {
             request.refuse(shard, forwarder::Refusal::NotAllowed);
             return Outcome::Refused(Refusal::PlainRegistration);
         }
-        match self
-            .0
-            .registry
-            .claim(&request.name, came_by, request.identity)
-        {
-            Claim::Free(held_by) => request.grant(shard, held_by),
+        match self.0.registry.claim(&request.name, &request.claimant) {
+            Claim::Free => request.grant(shard, None),
             Claim::Probe(owner) => {
                 // One question at a time: who asks again meanwhile is answered as if it was held.
                 if !self.0.registry.begin_probe(&request.name) {
@@ -87,6 +82,29 @@ impl Worker for ForwardingService {
                 Outcome::Refused(Refusal::TooManyForwarders)
             }
         }
+    }
+}
+
+/// Address of the service that a further link of an edge begins with.
+pub(crate) const PLACEMENT: &[u8] = forwarder::PLACEMENT.as_bytes();
+
+/// Has further links of an edge go to shards where it has none yet. The first message of such a link
+/// is what its registration will be.
+pub(crate) struct Placement(pub Arc<Relay>);
+
+impl Worker for Placement {
+    fn place(&self, shard: &Shard, packet: &Packet) -> Option<u8> {
+        let request = Request::decode(packet.payload()).ok()?;
+        let (Registration::Named(name), Some(lane)) =
+            (request.registration, request.extension.and_then(|e| e.lane))
+        else {
+            return None;
+        };
+        self.0.registry.shard_for(name, lane, shard.shards())
+    }
+
+    fn handle(&self, _: &Shard, _: LocalAddress, _: Packet) -> Outcome {
+        Outcome::Done
     }
 }
 
@@ -113,9 +131,8 @@ impl ForwardingService {
 pub(crate) struct Asked {
     relay: Arc<Relay>,
     name: String,
-    extension: Option<Flags>,
-    came_by: Key,
-    identity: Option<Identifier>,
+    extension: Option<Extension>,
+    claimant: Claimant,
     back: Route,
 }
 
@@ -137,58 +154,69 @@ impl Asked {
             Err(reason) => return Outcome::Refused(reason),
         };
         shard.counters().forwarders.add(1);
-        let owner = Owner {
+        let Claimant { came_by, lane, .. } = self.claimant;
+        let member = Member {
             forwarder: address.key,
-            came_by: self.came_by,
-            identity: self.identity,
+            came_by,
             way,
+            lane: lane.map_or(0, |lane| lane.number),
         };
-        let Ok(replaced) = self.relay.registry.give(&self.name, owner, instead_of) else {
+        let registry = &self.relay.registry;
+        let Ok(replaced) = registry.give(&self.name, &self.claimant, member, instead_of) else {
             shard.remove(address.key);
             return self.taken(shard);
         };
-        if !shard.depend(self.came_by, address.key) {
+        if !shard.depend(came_by, address.key) {
             // The registrant has left meanwhile.
             shard.remove(address.key);
             return Outcome::Refused(Refusal::UnknownAddress);
         }
-        if let Some(old) = replaced {
-            remove_anywhere(shard, old.forwarder);
+        for old in &replaced {
+            remove_anywhere(shard, *old);
         }
-        let identity = self
-            .identity
-            .map_or_else(|| "none".into(), |who| who.to_string());
-        tracing::info!(name = self.name, identity, "registered");
-        self.publish(shard, address.key);
+        let lane = lane.map(|lane| lane.number);
+        tracing::info!(name = self.name, identity = self.who(), lane, "registered");
+        self.publish(shard, address.key, replaced);
         Outcome::Done
     }
 
     /// Makes the name known on every shard, then confirms: who learns of the registration can use
     /// it over whatever shard its own link is on.
-    fn publish(&self, shard: &Shard, key: Key) {
+    fn publish(&self, shard: &Shard, key: Key, replaced: Vec<Key>) {
         let name = forwarder::worker_name(&self.name);
         let (back, extension, text) = (self.back.clone(), self.extension, name.clone());
-        set_name(shard, &name, key);
-        shard.tell_others_then(
-            move |shard| set_name(shard, &name, key),
-            move |shard| {
-                let answer = Reply::Confirmed {
-                    text: &text,
-                    extension,
-                }
-                .encode();
-                let outcome = shard.send(&back, &Shard::named_route(text.as_bytes()), &answer);
-                shard.settle(outcome, "confirmation of a registration");
-            },
-        );
+        let load = Load::default();
+        let set_name = move |shard: &Shard| {
+            for old in &replaced {
+                shard.clear_name(name.as_bytes(), *old);
+            }
+            shard.add_target(name.as_bytes(), key, load.clone());
+            shard.open_to_all(key);
+            shard.open_to_channels(key);
+        };
+        set_name(shard);
+        shard.tell_others_then(set_name, move |shard| {
+            let answer = Reply::Confirmed {
+                text: &text,
+                extension,
+            }
+            .encode();
+            let outcome = shard.send(&back, &Shard::named_route(text.as_bytes()), &answer);
+            shard.settle(outcome, "confirmation of a registration");
+        });
+    }
+
+    fn who(&self) -> String {
+        let identity = self.claimant.identity;
+        identity.map_or_else(|| "none".into(), |who| who.to_string())
     }
 
     /// The hops to put in front of forwarded messages: the way back without the registrant's own
     /// worker. Culvert edges ask for the link instead of the channel, because the end-to-end
     /// channel inside protects the messages already.
     fn way(&self, shard: &Shard) -> Option<Route> {
-        if self.extension.is_some_and(|flags| flags.over_link) && self.back.hops() == 2 {
-            return shard.way_to_peer(self.came_by);
+        if self.extension.is_some_and(|asked| asked.over_link) && self.back.hops() == 2 {
+            return shard.way_to_peer(self.claimant.came_by);
         }
         Some(self.back.without_last())
     }
@@ -207,9 +235,7 @@ impl Asked {
     fn taken(&self, shard: &Shard) -> Outcome {
         tracing::warn!(
             name = self.name,
-            claimant = self
-                .identity
-                .map_or_else(|| "none".into(), |who| who.to_string()),
+            claimant = self.who(),
             "a registration was refused: the name is held by somebody else"
         );
         self.refuse(shard, forwarder::Refusal::Taken);
@@ -230,12 +256,6 @@ impl Asked {
         let outcome = shard.send(&self.back, &Shard::named_route(service), &answer);
         shard.settle(outcome, "refusal of a registration");
     }
-}
-
-fn set_name(shard: &Shard, name: &str, key: Key) {
-    shard.set_name(name.as_bytes(), key);
-    shard.open_to_all(key);
-    shard.open_to_channels(key);
 }
 
 fn remove_anywhere(shard: &Shard, key: Key) {

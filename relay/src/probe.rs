@@ -14,7 +14,7 @@ use culvert_node::worker::{ECHO, Outcome, Worker};
 use culvert_proto::address::AddressRef;
 
 use crate::forwarder::Asked;
-use crate::registry::Owner;
+use crate::registry::Member;
 
 /// How long an owner may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ impl Worker for Ear {
 
 /// Sends the owner an echo request from its own shard; then gives its name to the claimant, or
 /// refuses the claimant, on the claimant's shard.
-pub(crate) fn ask(shard: &Shard, owner: Owner, claimant: Asked) {
+pub(crate) fn ask(shard: &Shard, owner: Member, claimant: Asked) {
     let home = shard.number();
     shard.tell(owner.forwarder.shard(), move |there: &Shard| {
         let shard = there.clone();
@@ -49,7 +49,7 @@ pub(crate) fn ask(shard: &Shard, owner: Owner, claimant: Asked) {
     });
 }
 
-async fn is_alive(shard: &Shard, owner: &Owner) -> bool {
+async fn is_alive(shard: &Shard, owner: &Member) -> bool {
     let heard = Rc::new(Cell::new(false));
     let Ok(ear) = shard.add_worker(Rc::new(Ear {
         heard: Rc::clone(&heard),

@@ -5,47 +5,120 @@ use std::sync::{Mutex, PoisonError};
 
 use culvert_crypto::Identifier;
 use culvert_node::key::Key;
+use culvert_proto::forwarder::Lane;
 use culvert_proto::route::Route;
 
-/// The holder of a name.
+/// One connection over which a name is held.
 #[derive(Clone, Debug)]
-pub(crate) struct Owner {
+pub(crate) struct Member {
     /// The forwarder's address, which also says on which shard it lives.
     pub forwarder: Key,
     /// The link or channel the registration came by.
     pub came_by: Key,
-    /// The authenticated identity; none for a plain registration.
-    pub identity: Option<Identifier>,
     /// The hops to the owner's node.
     pub way: Route,
+    /// Which of the owner's connections this is.
+    pub lane: u8,
+}
+
+/// Who registers: an identity holds a name over as many connections of one process as it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claimant {
+    /// The link or channel the registration came by.
+    pub came_by: Key,
+    /// The authenticated identity; none for a plain registration.
+    pub identity: Option<Identifier>,
+    /// Process and connection, from a Culvert edge.
+    pub lane: Option<Lane>,
+}
+
+/// The holder of a name.
+#[derive(Debug)]
+struct Owner {
+    identity: Option<Identifier>,
+    process: Option<u64>,
+    /// Never empty.
+    members: Vec<Member>,
+}
+
+impl Owner {
+    /// Whether the claimant is another connection of the process that holds the name.
+    fn is_joined_by(&self, claimant: &Claimant) -> bool {
+        let process = claimant.lane.map(|lane| lane.process);
+        self.identity.is_some()
+            && self.identity == claimant.identity
+            && process.is_some()
+            && self.process == process
+    }
+
+    /// Whether the claimant may take the name over: the same identity, or over the same connection.
+    fn yields_to(&self, claimant: &Claimant) -> bool {
+        (self.identity.is_some() && self.identity == claimant.identity)
+            || self.members.iter().any(|m| m.came_by == claimant.came_by)
+    }
 }
 
 /// What a registration may do.
 #[derive(Clone, Debug)]
 pub(crate) enum Claim {
-    /// Nobody holds the name, or the claimant does: with this forwarder.
-    Free(Option<Key>),
+    /// Nobody holds the name, or the claimant may have it.
+    Free,
     /// Somebody who proved nothing holds it: ask whether they are still there.
-    Probe(Owner),
+    Probe(Member),
     /// It belongs to somebody else.
     Taken,
-    /// The relay holds as many names as it may.
+    /// The relay, or the identity, holds as many names as it may.
     Full,
+}
+
+/// How many names there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    /// In all.
+    pub names: usize,
+    /// Of one identity, and of all plain registrations together.
+    pub per_identity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    owners: HashMap<String, Owner>,
+    counts: HashMap<Option<Identifier>, usize>,
+}
+
+impl Names {
+    fn insert(&mut self, name: &str, owner: Owner) -> Option<Owner> {
+        *self.counts.entry(owner.identity).or_default() += 1;
+        let old = self.owners.insert(name.to_owned(), owner);
+        if let Some(old) = &old {
+            self.uncount(old.identity);
+        }
+        old
+    }
+
+    fn uncount(&mut self, identity: Option<Identifier>) {
+        if let Some(count) = self.counts.get_mut(&identity) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&identity);
+            }
+        }
+    }
 }
 
 /// The names of a relay. Registrations are rare, so one lock serves all shards; the data path
 /// uses each shard's own copy of the names.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    names: Mutex<HashMap<String, Owner>>,
+    names: Mutex<Names>,
     /// Names whose owner is being asked whether it is there.
     probed: Mutex<HashSet<String>>,
-    most: usize,
+    most: Most,
 }
 
 impl Registry {
-    /// An empty registry for at most this many names.
-    pub(crate) fn new(most: usize) -> Self {
+    /// An empty registry.
+    pub(crate) fn new(most: Most) -> Self {
         Self {
             names: Mutex::default(),
             probed: Mutex::default(),
@@ -53,46 +126,78 @@ impl Registry {
         }
     }
 
-    fn names(&self) -> std::sync::MutexGuard<'_, HashMap<String, Owner>> {
-        // Nothing can panic while the lock is held, so the map is whole in any case.
+    fn names(&self) -> std::sync::MutexGuard<'_, Names> {
+        // Nothing can panic while the lock is held, so the maps are whole in any case.
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a claimant may have a name: an identity may always take its own name back, a plain
     /// claimant only over the same connection.
-    pub(crate) fn claim(&self, name: &str, came_by: Key, identity: Option<Identifier>) -> Claim {
+    pub(crate) fn claim(&self, name: &str, claimant: &Claimant) -> Claim {
         let names = self.names();
-        let Some(owner) = names.get(name) else {
-            return if names.len() >= self.most {
+        let Some(owner) = names.owners.get(name) else {
+            let own = names.counts.get(&claimant.identity).copied().unwrap_or(0);
+            return if names.owners.len() >= self.most.names || own >= self.most.per_identity {
                 Claim::Full
             } else {
-                Claim::Free(None)
+                Claim::Free
             };
         };
-        let is_same = owner.identity.is_some() && owner.identity == identity;
-        if is_same || owner.came_by == came_by {
-            return Claim::Free(Some(owner.forwarder));
-        }
-        match owner.identity {
-            Some(_) => Claim::Taken,
-            None => Claim::Probe(owner.clone()),
+        match (
+            owner.yields_to(claimant),
+            owner.identity,
+            &owner.members[..],
+        ) {
+            (true, ..) => Claim::Free,
+            (false, None, [member, ..]) => Claim::Probe(member.clone()),
+            _ => Claim::Taken,
         }
     }
 
-    /// Gives the name to an owner, if it is still held by `instead_of` or nobody; gives the owner it
-    /// replaces. `Err` if somebody else got it in the meantime.
+    /// Gives the name to a claimant if it may have it, or if it is still held by `instead_of`; gives
+    /// the forwarders that are replaced. `Err` if somebody else got it in the meantime.
     pub(crate) fn give(
         &self,
         name: &str,
-        owner: Owner,
+        claimant: &Claimant,
+        member: Member,
         instead_of: Option<Key>,
-    ) -> Result<Option<Owner>, ()> {
+    ) -> Result<Vec<Key>, ()> {
         let mut names = self.names();
-        let held_by = names.get(name).map(|held| held.forwarder);
-        if held_by.is_some() && held_by != instead_of {
-            return Err(());
+        if let Some(owner) = names.owners.get_mut(name) {
+            if owner.is_joined_by(claimant) {
+                let same = |other: &mut Member| other.lane == member.lane;
+                let replaced = owner.members.extract_if(.., same).collect::<Vec<_>>();
+                owner.members.push(member);
+                return Ok(replaced.into_iter().map(|m| m.forwarder).collect());
+            }
+            let gone = owner.members.first().map(|m| m.forwarder) == instead_of;
+            if !owner.yields_to(claimant) && !gone {
+                return Err(());
+            }
         }
-        Ok(names.insert(name.to_owned(), owner))
+        let owner = Owner {
+            identity: claimant.identity,
+            process: claimant.lane.map(|lane| lane.process),
+            members: vec![member],
+        };
+        let old = names.insert(name, owner);
+        let members = old.into_iter().flat_map(|old| old.members);
+        Ok(members.map(|member| member.forwarder).collect())
+    }
+
+    /// The shard that a further connection of a process that holds the name had better be on, so that
+    /// its connections are on as many shards as there are.
+    pub(crate) fn shard_for(&self, name: &str, lane: Lane, shards: u8) -> Option<u8> {
+        let names = self.names();
+        let owner = names.owners.get(name)?;
+        let first = owner.members.iter().min_by_key(|member| member.lane)?;
+        if owner.process != Some(lane.process) {
+            return None;
+        }
+        let ahead = i32::from(lane.number) - i32::from(first.lane);
+        let shard = i32::from(first.forwarder.shard()) + ahead;
+        u8::try_from(shard.rem_euclid(i32::from(shards.max(1)))).ok()
     }
 
     /// Notes that the owner of a name is being asked; false if it is already.
@@ -109,14 +214,17 @@ impl Registry {
             .remove(name);
     }
 
-    /// Frees a name if this forwarder still holds it.
+    /// Frees a name if this forwarder was the last that held it.
     pub(crate) fn release(&self, name: &str, forwarder: Key) {
         let mut names = self.names();
-        if names
-            .get(name)
-            .is_some_and(|owner| owner.forwarder == forwarder)
-        {
-            names.remove(name);
+        let Some(owner) = names.owners.get_mut(name) else {
+            return;
+        };
+        owner.members.retain(|member| member.forwarder != forwarder);
+        if owner.members.is_empty() {
+            let identity = owner.identity;
+            names.owners.remove(name);
+            names.uncount(identity);
         }
     }
 }

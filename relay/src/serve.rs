@@ -22,8 +22,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{Cli, Output};
-use crate::forwarder::{ForwardingService, Relay};
-use crate::registry::Registry;
+use crate::forwarder::{ForwardingService, PLACEMENT, Placement, Relay};
+use crate::registry::{Most, Registry};
 
 /// Name of the relay's identity in its state directory.
 const IDENTITY: &str = "relay";
@@ -78,7 +78,10 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
         },
     };
     let relay = Arc::new(Relay {
-        registry: Registry::new(cli.max_forwarders),
+        registry: Registry::new(Most {
+            names: cli.max_forwarders,
+            per_identity: cli.max_forwarders_per_identity,
+        }),
         allow_plain: cli.allow_plain_registration,
     });
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
@@ -111,9 +114,10 @@ fn set_up(shard: &Shard, endpoint: &Endpoint, relay: &Arc<Relay>) {
         histories: Rc::new(RefCell::new(SeenHistories::default())),
     };
     let channels = ChannelListener::new(credentials, shard.accepted_channels_flow());
-    let workers: [(&[u8], Rc<dyn Worker>); 5] = [
+    let workers: [(&[u8], Rc<dyn Worker>); 6] = [
         (ECHO, Rc::new(Echo)),
         (UPPERCASE, Rc::new(Uppercase)),
+        (PLACEMENT, Rc::new(Placement(Arc::clone(relay)))),
         (API, Rc::new(channels)),
         (
             FORWARDING_SERVICE.as_bytes(),

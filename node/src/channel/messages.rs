@@ -8,6 +8,7 @@ use culvert_proto::route::{Route, RouteView};
 use culvert_proto::secure_channel::inner::{self, Inner};
 
 use super::{Channel, Keys, State};
+use crate::key;
 use crate::packet::{MAX_DEPTH, Packet};
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
@@ -82,6 +83,8 @@ impl Channel {
         } = established;
         self.state.replace(State::Up(Box::new(Keys { seal, open })));
         self.peer.set(Some(peer));
+        let theirs = self.route.borrow().last().and_then(key::minted);
+        self.culvert.set(theirs.is_some());
         self.heard_ms.set(shard.now_ms());
         shard.counters().channels.add(1);
         shard.counters().channels_opened.add(1);

@@ -101,11 +101,13 @@ pub struct Channel {
     heard_ms: Cell<u64>,
     pinged_ms: Cell<u64>,
     unanswered: Cell<u32>,
+    /// When the first of these was asked.
+    asked_ms: Cell<u64>,
     /// Until when this node did not read what the peer said.
     deaf_ms: Cell<u64>,
     /// Whether the peer has ever answered a question.
     answers: Cell<bool>,
-    /// Whether the peer is known to be Culvert.
+    /// Whether the peer is Culvert: its addresses show it.
     culvert: Cell<bool>,
     /// Whether another channel took over: this one ends with its streams.
     retired: Cell<bool>,
@@ -180,6 +182,7 @@ impl Channel {
                 heard_ms: Cell::new(now),
                 pinged_ms: Cell::new(now),
                 unanswered: Cell::new(0),
+                asked_ms: Cell::new(now),
                 deaf_ms: Cell::new(0),
                 answers: Cell::new(false),
                 culvert: Cell::new(false),
@@ -273,11 +276,6 @@ impl Channel {
         shard.now_ms().saturating_sub(last)
     }
 
-    /// Notes that the peer is Culvert: it answers at once whatever its streams do.
-    pub(crate) fn peer_is_culvert(&self) {
-        self.culvert.set(true);
-    }
-
     /// Whether silence for a second shows that the peer is gone.
     pub(crate) fn is_prompt(&self) -> bool {
         self.culvert.get()
@@ -331,7 +329,11 @@ impl Channel {
     pub fn ping(&self, shard: &Shard) {
         let mut route = Shard::route_to(self.encryptor);
         route.push_back(culvert_proto::address::AddressRef::local(ECHO));
-        self.pinged_ms.set(shard.now_ms());
+        let now = shard.now_ms();
+        self.pinged_ms.set(now);
+        if self.unanswered.get() == 0 {
+            self.asked_ms.set(now);
+        }
         self.unanswered.set(self.unanswered.get().saturating_add(1));
         let outcome = shard.send(&route, &Shard::route_to(shard.sink()), &PING);
         shard.settle(outcome, "ping");
@@ -369,7 +371,9 @@ impl Channel {
             (false, false) => (10 * QUIET_MS, 10 * QUIET_MS, OCKAM_DEAD_MS),
         };
         let asked = self.unanswered.get();
-        if quiet > dead_after && asked >= 3 && self.is_answering() {
+        // Counted from the first question, which comes after a time of quiet: an idle peer is not dead.
+        let silent = now.saturating_sub(self.asked_ms.get()) + QUIET_MS > dead_after;
+        if silent && asked >= 3 && self.is_answering() {
             self.close(shard, CloseReason::PeerSilent);
         } else if quiet > ask_after
             && now.saturating_sub(self.pinged_ms.get()) > pause

@@ -2,7 +2,7 @@
 
 mod tasks;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -17,15 +17,18 @@ use monoio::io::Splitable;
 use monoio::net::TcpStream as Socket;
 
 use crate::buffer::ReadBuffer;
-use crate::key::LocalAddress;
+use crate::key::{Key, LocalAddress};
 use crate::notify::{Gate, Notify};
 use crate::packet::{Packet, Producer};
 use crate::queue::{HIGH_WATER, SendQueue};
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::sys::SocketFd;
-use crate::table::Entry;
+use crate::table::{Entry, Place};
 use crate::worker::Outcome;
+
+/// Names with several targets for which a link remembers its own.
+const PLACES: usize = 16;
 
 /// How a link came to be.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +69,8 @@ pub struct Link {
     /// Full destinations on other shards that this link must wait for.
     holds: Cell<i32>,
     held: Gate,
+    /// The targets it keeps to, of the names it uses.
+    places: RefCell<Vec<Place>>,
 }
 
 impl Link {
@@ -104,6 +109,7 @@ impl Link {
                 behind: Cell::new(false),
                 holds: Cell::new(0),
                 held: Gate::default(),
+                places: RefCell::default(),
             });
             (Entry::Link(Rc::clone(&link)), link)
         })?;
@@ -217,6 +223,26 @@ impl Link {
     /// version byte can be under way to the peer.
     pub(crate) fn movable(&self) -> bool {
         self.accepted && !self.exposed.get() && self.end.get().is_none()
+    }
+
+    /// The target this link was given of those that `is_wanted` accepts.
+    pub(crate) fn kept(&self, is_wanted: impl Fn(Key) -> bool) -> Option<Key> {
+        let places = self.places.borrow();
+        places.iter().map(|place| place.key).find(|k| is_wanted(*k))
+    }
+
+    /// Remembers the target of a name; the oldest is forgotten when there are too many.
+    pub(crate) fn keep_to(&self, place: Place) {
+        let mut places = self.places.borrow_mut();
+        if places.len() >= PLACES {
+            places.remove(0);
+        }
+        places.push(place);
+    }
+
+    /// Takes what it keeps to, for the link that continues it.
+    pub(crate) fn take_places(&self) -> Vec<Place> {
+        self.places.take()
     }
 
     /// Stops (`true`) or resumes reading on behalf of a full destination on another shard.

@@ -50,6 +50,7 @@ pub(super) async fn run(
                 link.queue.end();
             }
             shard.remove(link.address.key);
+            drop(link.take_places());
             shard.counters().close(link.end.get().unwrap_or(reason));
             // A peer that has ended its side may still take what is queued, but not for ever.
             if monoio::time::timeout(LINGER, &mut writing).await.is_err() {
@@ -80,6 +81,7 @@ pub(super) async fn run(
                         unread: buffer.into_unread(),
                         packet,
                         spawner,
+                        places: link.take_places(),
                     },
                 );
             }

@@ -11,15 +11,16 @@ use culvert_proto::portal;
 use culvert_proto::route::Route;
 use monoio::net::{TcpListener, TcpStream};
 
+use super::lanes::{Client, Lanes};
 use super::stream::Stream;
 use crate::channel::Channel;
 use crate::notify::Notify;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
-use crate::sys::SocketFd;
+use crate::sys::{self, SocketFd};
 
 /// How long a client may wait for a path.
-const PATH_TIMEOUT: Duration = Duration::from_secs(10);
+const PATH_TIMEOUT_MS: u64 = 10_000;
 /// After this long without an answer the path is suspected to be dead.
 const SUSPECT_AFTER: Duration = Duration::from_millis(400);
 
@@ -34,18 +35,34 @@ pub struct Path {
     pub peer: Option<Identifier>,
 }
 
-/// The current path of an inlet, kept up to date by its session.
-#[derive(Default)]
+/// How often a client that waits for a path looks whether another lane has one.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The current path of a lane of an inlet, kept up to date by its session.
 pub struct PathWatch {
+    lanes: Lanes,
+    number: usize,
     path: RefCell<Option<Path>>,
     changed: Notify,
-    suspected: Cell<bool>,
+    suspected: Cell<Option<Suspicion>>,
     suspicion: Notify,
 }
 
 impl PathWatch {
+    pub(super) fn new(lanes: Lanes, number: usize) -> Self {
+        Self {
+            lanes,
+            number,
+            path: RefCell::default(),
+            changed: Notify::default(),
+            suspected: Cell::new(None),
+            suspicion: Notify::default(),
+        }
+    }
+
     /// Sets or clears the path.
     pub fn set(&self, path: Option<Path>) {
+        self.lanes.set_up(self.number, path.is_some());
         *self.path.borrow_mut() = path;
         self.changed.notify();
     }
@@ -61,18 +78,30 @@ impl PathWatch {
         current.as_ref().map(|now| &now.route) == Some(&path.route)
     }
 
-    /// Notes that the path does not answer.
-    pub fn suspect(&self) {
-        self.suspected.set(true);
+    /// Notes that the path may not answer any more.
+    pub(super) fn suspect(&self, why: Suspicion) {
+        self.suspected.set(Some(why));
         self.suspicion.notify();
     }
 
     /// Waits until somebody suspects the path.
-    pub async fn suspected(&self) {
-        self.suspicion
-            .until(|| self.suspected.replace(false).then_some(()))
-            .await;
+    pub(crate) async fn suspected(&self) -> Suspicion {
+        self.suspicion.until(|| self.suspected.take()).await
     }
+
+    /// Tells the other lanes that this one gets no answer.
+    pub(crate) fn warn_others(&self) {
+        self.lanes.warn_others(self.number);
+    }
+}
+
+/// Why a path is suspected to be dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suspicion {
+    /// A client, or the channel, gets no answer.
+    NoAnswer,
+    /// Another lane gets none.
+    Warned,
 }
 
 /// A listening TCP port at the near end of a portal.
@@ -82,17 +111,13 @@ pub struct Inlet {
 }
 
 impl Inlet {
-    /// Listens on `socket`; each client becomes a stream over the path of that moment.
+    /// Listens on `socket`; each client becomes a stream on one of the lanes, over its path of that
+    /// moment.
     ///
     /// # Errors
     ///
     /// When the socket cannot be used by the runtime.
-    pub fn start(
-        shard: &Shard,
-        socket: StdListener,
-        config: portal::Config,
-        paths: Rc<PathWatch>,
-    ) -> std::io::Result<Self> {
+    pub fn start(shard: &Shard, socket: StdListener, lanes: Lanes) -> std::io::Result<Self> {
         let address = socket.local_addr()?;
         socket.set_nonblocking(true)?;
         let listener = TcpListener::from_std(socket)?;
@@ -100,9 +125,10 @@ impl Inlet {
         monoio::spawn(async move {
             loop {
                 match listener.accept().await {
-                    Ok((client, _)) => {
-                        monoio::spawn(serve(shard.clone(), client, config, Rc::clone(&paths)));
-                    }
+                    Ok((client, _)) => match sys::into_std(client) {
+                        Ok(client) => lanes.give(client, shard.now_ms() + PATH_TIMEOUT_MS),
+                        Err(error) => tracing::warn!(%error, "a client was lost"),
+                    },
                     Err(error) => {
                         tracing::warn!(%error, "an inlet could not accept a client");
                         monoio::time::sleep(Duration::from_millis(100)).await;
@@ -115,13 +141,34 @@ impl Inlet {
 }
 
 /// One client: opened over the path at hand, and over its successor if that dies before it answers.
-async fn serve(shard: Shard, client: TcpStream, config: portal::Config, paths: Rc<PathWatch>) {
-    let deadline = shard.now_ms() + PATH_TIMEOUT.as_millis() as u64;
+/// While the lane has no path, another that has one takes the client.
+pub(super) async fn serve(
+    shard: Shard,
+    client: Client,
+    config: portal::Config,
+    paths: Rc<PathWatch>,
+) {
+    let Client {
+        socket,
+        deadline_ms,
+        turn: _turn,
+    } = client;
+    let Ok(client) = TcpStream::from_std(socket) else {
+        return shard.refuse(Refusal::ConnectionLost, "client of an inlet");
+    };
     loop {
-        let left = Duration::from_millis(deadline.saturating_sub(shard.now_ms()));
-        let Ok(path) = monoio::time::timeout(left, paths.wait()).await else {
-            shard.refuse(Refusal::NoRoute, "client of an inlet");
-            return reset(&client);
+        let Ok(path) = monoio::time::timeout(LOOK, paths.wait()).await else {
+            if shard.now_ms() >= deadline_ms {
+                shard.refuse(Refusal::NoRoute, "client of an inlet");
+                return reset(&client);
+            }
+            if !paths.lanes.any_is_up() {
+                continue;
+            }
+            return match sys::into_std(client) {
+                Ok(socket) => paths.lanes.give(socket, deadline_ms),
+                Err(_) => shard.refuse(Refusal::ConnectionLost, "client of an inlet"),
+            };
         };
         match open(&shard, &config, &path, &paths).await {
             Ok(stream) => return stream.run(shard, client).await,
@@ -167,12 +214,7 @@ async fn open(
     stream.flush(shard);
     loop {
         match monoio::time::timeout(SUSPECT_AFTER, stream.wait_open()).await {
-            Ok(Ok(())) => {
-                if stream.with(shard, |machine| machine.peer_is_culvert()) {
-                    shard.peer_is_culvert(carrier);
-                }
-                return Ok(stream);
-            }
+            Ok(Ok(())) => return Ok(stream),
             // Ended together with its opening: what the far side sent before is still delivered.
             Ok(Err(CloseReason::PeerClosed)) => return Ok(stream),
             Ok(Err(CloseReason::PongTimeout)) => return Err(Ended::Final),
@@ -181,7 +223,7 @@ async fn open(
                 stream.stop(shard, CloseReason::Replaced);
                 return Err(Ended::PathDied);
             }
-            Err(_) => paths.suspect(),
+            Err(_) => paths.suspect(Suspicion::NoAnswer),
         }
     }
 }

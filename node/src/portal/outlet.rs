@@ -67,11 +67,6 @@ impl Worker for Outlet {
             Some((_, Entry::Encryptor(channel))) => Some(Rc::clone(channel)),
             _ => None,
         });
-        if let Some(via) = via
-            && machine.peer_is_culvert()
-        {
-            shard.peer_is_culvert(via);
-        }
         let stream = match Stream::open(
             shard,
             machine,

@@ -44,12 +44,14 @@ pub async fn connect_link(shard: &Shard, host: &str, port: u16) -> io::Result<Rc
 }
 
 /// Brings a channel up: starts a handshake, and another each second while none is answered (the
-/// far side may not be there yet). The first that comes up is taken.
+/// far side may not be there yet). The first that comes up is taken. `unanswered` is called when the
+/// first second has passed.
 pub(crate) async fn connect_channel(
     shard: &Shard,
     credentials: &Credentials,
     listener: &Route,
     attempts: usize,
+    unanswered: impl Fn(),
 ) -> Result<(Rc<Channel>, Identifier), ChannelError> {
     let (results, settled) = async_channel::bounded(attempts);
     let mut started: Vec<Rc<Channel>> = Vec::new();
@@ -78,6 +80,7 @@ pub(crate) async fn connect_channel(
             }
             Ok(Ok((_, Err(error)))) => break Err(error),
             Ok(Err(_)) => break Err(ChannelError::Ended(CloseReason::Local)),
+            Err(_) if started.len() == 1 => unanswered(),
             Err(_) => {}
         }
     };

@@ -2,20 +2,26 @@
 //!
 //! A session reacts to the end of what it supervises at once, and tries again with jittered,
 //! growing pauses of at most a second.
+//!
+//! A node of several shards keeps one link and channel on each of them to the same peer: its *lanes*.
 
 mod connect;
+mod keep;
 mod path;
 mod registration;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use culvert_crypto::Identifier;
 
 use crate::random;
+use crate::shard::Shard;
 
 pub use connect::connect_link;
 pub use path::{Leg, PathPlan, keep_path};
-pub use registration::{RegistrationPlan, keep_registered};
+pub use registration::{Lanes, RegistrationPlan, keep_registered};
 
 /// First pause.
 const FIRST: Duration = Duration::from_millis(50);
@@ -46,19 +52,50 @@ pub enum Event {
     },
 }
 
-/// Where sessions report to. A slow reader loses the oldest news, never blocks a session.
+/// Where the lanes of one portal report to. They are one to the operator: it is up when the first of
+/// them is and down when the last of them is. A slow reader loses the oldest news, never blocks a
+/// session.
 #[derive(Clone)]
-pub struct Reporter(async_channel::Sender<Event>);
+pub struct Reporter {
+    events: async_channel::Sender<Event>,
+    up: Arc<AtomicUsize>,
+}
 
 impl Reporter {
     /// A reporter and the end to read from.
     pub fn new() -> (Self, async_channel::Receiver<Event>) {
-        let (sender, receiver) = async_channel::bounded(256);
-        (Self(sender), receiver)
+        let (events, receiver) = async_channel::bounded(256);
+        let up = Arc::default();
+        (Self { events, up }, receiver)
     }
 
-    pub(crate) fn report(&self, event: Event) {
-        let _ = self.0.force_send(event);
+    fn report(&self, event: Event) {
+        let _ = self.events.force_send(event);
+    }
+
+    /// A lane works.
+    fn went_up(&self, event: Event) {
+        if self.up.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.report(event);
+        }
+    }
+
+    /// A lane that worked does not any more.
+    fn went_down(&self, reason: &str) {
+        if self.up.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.report(Event::Down {
+                reason: reason.to_owned(),
+            });
+        }
+    }
+
+    /// A lane could not be made to work. The first speaks for all: they fail alike.
+    fn failed(&self, shard: &Shard, reason: &str) {
+        if shard.number() == 0 && self.up.load(Ordering::Relaxed) == 0 {
+            self.report(Event::Down {
+                reason: reason.to_owned(),
+            });
+        }
     }
 }
 

@@ -8,11 +8,12 @@ use culvert_crypto::trust::Trust;
 use culvert_proto::address::AddressRef;
 use culvert_proto::route::Route;
 
-use super::connect::{connect_channel, connect_link};
+use super::connect::connect_channel;
+use super::keep::{Lost, keep};
 use super::{Backoff, Event, Reporter};
 use crate::channel::{Channel, Credentials};
 use crate::link::Link;
-use crate::portal::{Path, PathWatch};
+use crate::portal::{Path, PathWatch, Suspicion};
 use crate::reason::CloseReason;
 use crate::shard::Shard;
 
@@ -62,173 +63,160 @@ pub async fn keep_path(
     paths: Rc<PathWatch>,
     reporter: Reporter,
 ) {
-    let mut backoff = Backoff::default();
-    let mut told = String::new();
-    loop {
-        let reason = match connect_link(&shard, &plan.host, plan.port).await {
-            Err(error) => format!("cannot connect to {}:{}: {error}", plan.host, plan.port),
-            Ok(link) => {
-                let reason = over_link(
-                    &shard,
-                    &plan,
-                    &credentials,
-                    &paths,
-                    &reporter,
-                    &link,
-                    &mut backoff,
-                );
-                let reason = reason.await;
-                if shard.is_ending() {
-                    return;
-                }
-                told.clear();
-                link.close(CloseReason::Local);
-                reason
-            }
-        };
+    let session = Session {
+        shard: &shard,
+        plan: &plan,
+        credentials: &credentials,
+        paths: &paths,
+        reporter: &reporter,
+    };
+    let over_link = async |link: &Rc<Link>, backoff: &mut Backoff| {
+        let lost = session.over_link(link, backoff).await;
         paths.set(None);
-        if told != reason {
-            tracing::warn!(reason, "the path of an inlet is down, trying again");
-            reporter.report(Event::Down {
-                reason: reason.clone(),
+        lost
+    };
+    keep(&shard, (&plan.host, plan.port), &reporter, over_link).await;
+}
+
+/// What the steps of keeping one lane of a path up share.
+struct Session<'a> {
+    shard: &'a Shard,
+    plan: &'a PathPlan,
+    credentials: &'a Credentials,
+    paths: &'a PathWatch,
+    reporter: &'a Reporter,
+}
+
+impl Session<'_> {
+    /// Uses one link until it ends.
+    async fn over_link(&self, link: &Rc<Link>, backoff: &mut Backoff) -> Lost {
+        let shard = self.shard;
+        loop {
+            let built = monoio::select! {
+                reason = link.wait_end() => return Lost::link(reason, false),
+                built = self.build(link) => built,
+            };
+            let built = match built {
+                Ok(built) => built,
+                Err(reason) => {
+                    if link.ended().is_some() || shard.is_ending() {
+                        let was_up = false;
+                        return Lost { reason, was_up };
+                    }
+                    tracing::warn!(lane = shard.number(), reason, "no path to the outlet yet");
+                    self.reporter.failed(shard, &reason);
+                    backoff.pause().await;
+                    continue;
+                }
+            };
+            backoff.reset();
+            // As Ockam's sessions do; from then on it is known whether the far side answers.
+            if let Some(channel) = &built.path.channel {
+                channel.ping(shard);
+            }
+            self.paths.set(Some(built.path.clone()));
+            self.reporter.went_up(Event::Up {
+                peer: built.path.peer,
             });
-            told = reason;
-        }
-        backoff.pause().await;
-    }
-}
-
-/// Uses one link until it ends; says why it did.
-async fn over_link(
-    shard: &Shard,
-    plan: &PathPlan,
-    credentials: &Credentials,
-    paths: &PathWatch,
-    reporter: &Reporter,
-    link: &Rc<Link>,
-    backoff: &mut Backoff,
-) -> String {
-    loop {
-        let built = monoio::select! {
-            reason = link.wait_end() => return format!("the connection to the relay ended: {reason}"),
-            built = build(shard, plan, credentials, link) => built,
-        };
-        let built = match built {
-            Ok(built) => built,
-            Err(reason) => {
-                if link.ended().is_some() || shard.is_ending() {
-                    return reason;
-                }
-                tracing::warn!(reason, "no path to the outlet yet");
-                reporter.report(Event::Down { reason });
-                backoff.pause().await;
-                continue;
+            let reason = self.supervise(built, link).await;
+            self.paths.set(None);
+            if let Some(reason) = link.ended() {
+                return Lost::link(reason, true);
             }
-        };
-        backoff.reset();
-        // As Ockam's sessions do; from then on it is known whether the far side answers.
-        if let Some(channel) = &built.path.channel {
-            channel.ping(shard);
+            if shard.is_ending() {
+                let was_up = true;
+                return Lost { reason, was_up };
+            }
+            self.reporter.went_down(&reason);
         }
-        paths.set(Some(built.path.clone()));
-        reporter.report(Event::Up {
-            peer: built.path.peer,
-        });
-        let reason = supervise(shard, built, paths, reporter, link).await;
-        paths.set(None);
-        if let Some(reason) = link.ended() {
-            return format!("the connection to the relay ended: {reason}");
-        }
-        if shard.is_ending() {
-            return reason;
-        }
-        reporter.report(Event::Down { reason });
     }
-}
 
-async fn build(
-    shard: &Shard,
-    plan: &PathPlan,
-    credentials: &Credentials,
-    link: &Rc<Link>,
-) -> Result<Built, String> {
-    let mut route = Shard::route_to(link.address);
-    let mut channel: Option<Rc<Channel>> = None;
-    let mut peer: Option<Identifier> = None;
-    let mut listener = None;
-    for leg in &plan.legs {
-        extend(&mut route, &leg.hops);
-        route.push_back(AddressRef::local(&leg.listener));
-        let credentials = Credentials {
-            trust: leg.trust.clone(),
-            ..credentials.clone()
-        };
-        let (up, who) = connect_channel(shard, &credentials, &route, 10)
-            .await
-            .map_err(|error| format!("secure channel to {route}: {error}"))?;
-        listener = Some((route, credentials));
-        route = Shard::route_to(up.encryptor);
-        (channel, peer) = (Some(up), Some(who));
+    async fn build(&self, link: &Rc<Link>) -> Result<Built, String> {
+        let mut route = Shard::route_to(link.address);
+        let mut channel: Option<Rc<Channel>> = None;
+        let mut peer: Option<Identifier> = None;
+        let mut listener = None;
+        for leg in &self.plan.legs {
+            extend(&mut route, &leg.hops);
+            route.push_back(AddressRef::local(&leg.listener));
+            let credentials = Credentials {
+                trust: leg.trust.clone(),
+                ..self.credentials.clone()
+            };
+            let unanswered = || {
+                let reason = format!("no answer yet from {route}");
+                tracing::warn!(
+                    lane = self.shard.number(),
+                    reason,
+                    "no path to the outlet yet"
+                );
+                self.reporter.failed(self.shard, &reason);
+            };
+            let (up, who) = connect_channel(self.shard, &credentials, &route, 10, unanswered)
+                .await
+                .map_err(|error| format!("secure channel to {route}: {error}"))?;
+            listener = Some((route, credentials));
+            route = Shard::route_to(up.encryptor);
+            (channel, peer) = (Some(up), Some(who));
+        }
+        extend(&mut route, &self.plan.tail);
+        Ok(Built {
+            path: Path {
+                route,
+                channel,
+                peer,
+            },
+            listener,
+        })
     }
-    extend(&mut route, &plan.tail);
-    Ok(Built {
-        path: Path {
-            route,
-            channel,
-            peer,
-        },
-        listener,
-    })
+
+    /// Watches a path until its channel or link has ended; replaces the channel when the far side
+    /// turns out to be another process.
+    async fn supervise(&self, mut built: Built, link: &Rc<Link>) -> String {
+        let shard = self.shard;
+        loop {
+            let Some(channel) = built.path.channel.clone() else {
+                let reason = link.wait_end().await;
+                return format!("the connection ended: {reason}");
+            };
+            let suspected = monoio::select! {
+                reason = link.wait_end() => return format!("the connection ended: {reason}"),
+                reason = channel.wait_end() => return format!("the secure channel ended: {reason}"),
+                why = self.paths.suspected() => Some(why),
+                () = monoio::time::sleep(LOOK) => {
+                    let used = channel.used() && channel.is_answering();
+                    (used && channel.quiet_ms(shard) > QUIET_MS).then_some(Suspicion::NoAnswer)
+                }
+            };
+            let Some(why) = suspected else { continue };
+            if why == Suspicion::NoAnswer {
+                self.paths.warn_others();
+            }
+            // What is looked into is watched as closely as if it had streams.
+            channel.in_use(true);
+            let fresh = examine(shard, &built, &channel, link).await;
+            channel.in_use(false);
+            if let Some(path) = fresh {
+                tracing::info!("the far side does not answer: using a new secure channel");
+                if channel.is_prompt() {
+                    channel.close(shard, CloseReason::Replaced);
+                } else {
+                    // The far side may only be stuck; then its streams go on where they are.
+                    channel.retire();
+                }
+                built.path = path;
+                if let Some(channel) = &built.path.channel {
+                    channel.ping(shard);
+                }
+                self.paths.set(Some(built.path.clone()));
+            }
+        }
+    }
 }
 
 fn extend(route: &mut Route, hops: &[Vec<u8>]) {
     for hop in hops {
         route.push_back(AddressRef::local(hop));
-    }
-}
-
-/// Watches a path until its channel or link has ended; replaces the channel when the far side turns
-/// out to be another process.
-async fn supervise(
-    shard: &Shard,
-    mut built: Built,
-    paths: &PathWatch,
-    reporter: &Reporter,
-    link: &Rc<Link>,
-) -> String {
-    loop {
-        let Some(channel) = built.path.channel.clone() else {
-            let reason = link.wait_end().await;
-            return format!("the connection ended: {reason}");
-        };
-        let suspected = monoio::select! {
-            reason = link.wait_end() => return format!("the connection ended: {reason}"),
-            reason = channel.wait_end() => return format!("the secure channel ended: {reason}"),
-            () = paths.suspected() => true,
-            () = monoio::time::sleep(LOOK) => {
-                channel.used() && channel.is_answering() && channel.quiet_ms(shard) > QUIET_MS
-            }
-        };
-        if !suspected {
-            continue;
-        }
-        if let Some(path) = examine(shard, &built, &channel, link).await {
-            tracing::info!("the far side does not answer: using a new secure channel");
-            if channel.is_prompt() {
-                channel.close(shard, CloseReason::Replaced);
-            } else {
-                // The far side may only be stuck; then its streams go on where they are.
-                channel.retire();
-            }
-            built.path = path;
-            if let Some(channel) = &built.path.channel {
-                channel.ping(shard);
-            }
-            paths.set(Some(built.path.clone()));
-            reporter.report(Event::Up {
-                peer: built.path.peer,
-            });
-        }
     }
 }
 
@@ -265,7 +253,7 @@ async fn examine(
         _ = link.wait_end() => return None,
         _ = channel.wait_end() => return None,
         () = channel.heard_since(asked) => return None,
-        fresh = connect_channel(shard, credentials, listener, 10) => fresh,
+        fresh = connect_channel(shard, credentials, listener, 10, || ()) => fresh,
     };
     let (fresh, peer) = fresh.ok()?;
     if channel.ended().is_some() || channel.heard_at() >= asked {

@@ -8,18 +8,20 @@ use culvert_crypto::Identifier;
 use culvert_crypto::trust::Trust;
 use culvert_proto::address::AddressRef;
 use culvert_proto::forwarder::{
-    self, Flags, Registration, Reply, Request, STATIC_FORWARDING_SERVICE,
+    self, Extension, Lane, PLACEMENT, Registration, Reply, Request, STATIC_FORWARDING_SERVICE,
 };
 use culvert_proto::route::{Route, RouteView};
 
-use super::connect::{connect_channel, connect_link};
+use super::connect::connect_channel;
+use super::keep::{Lost, keep};
 use super::{Backoff, Event, Reporter};
-use crate::channel::{API, Credentials};
+use crate::channel::{API, Channel, Credentials};
 use crate::key::{Key, LocalAddress};
 use crate::link::Link;
 use crate::notify::Notify;
 use crate::packet::Packet;
-use crate::reason::{CloseReason, Refusal};
+use crate::random;
+use crate::reason::Refusal;
 use crate::shard::Shard;
 use crate::worker::{Outcome, Worker};
 
@@ -37,32 +39,50 @@ pub struct RegistrationPlan {
     pub name: String,
     /// Through a secure channel to the relay, which must be one of these; or in clear.
     pub trust: Option<Trust>,
+    /// The links of this process.
+    pub lanes: Lanes,
+}
+
+/// What a relay confirmed.
+struct Confirmed {
+    address: String,
+    extension: Option<Extension>,
 }
 
 /// The worker at this end: takes the confirmation, and messages of relays that leave its address in
 /// their routes (`protocol/04-relay.md` 3).
 struct RelayClient {
     name: String,
-    answer: RefCell<Option<Result<String, String>>>,
+    answer: RefCell<Option<Result<Confirmed, String>>>,
     answered: Cell<bool>,
-    is_culvert: Cell<bool>,
     changed: Notify,
 }
 
 impl RelayClient {
-    async fn confirmed(&self) -> Result<String, String> {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            answer: RefCell::new(None),
+            answered: Cell::new(false),
+            changed: Notify::default(),
+        }
+    }
+
+    async fn confirmed(&self) -> Result<Confirmed, String> {
         self.changed.until(|| self.answer.borrow_mut().take()).await
     }
 
-    fn read(&self, packet: &Packet) -> Result<Result<String, String>, Refusal> {
+    fn read(&self, packet: &Packet) -> Result<Result<Confirmed, String>, Refusal> {
         let route = packet.return_route();
         match Reply::decode(packet.payload()).map_err(|_| Refusal::BadPayload)? {
             Reply::Confirmed { text, extension } => {
-                self.is_culvert.set(extension.is_some());
                 let name = Registration::Named(&self.name);
                 let address = forwarder::check_confirmation(name, text, route.view())
                     .map_err(|_| Refusal::BadPayload)?;
-                Ok(Ok(String::from_utf8_lossy(address).into_owned()))
+                Ok(Ok(Confirmed {
+                    address: String::from_utf8_lossy(address).into_owned(),
+                    extension,
+                }))
             }
             Reply::Refused { reason, .. } => Ok(Err(explain(&self.name, reason))),
         }
@@ -113,159 +133,202 @@ impl Worker for RelayClient {
     }
 }
 
-/// Keeps the registration up until the node ends.
+/// The links over which one process holds a name, one on each shard.
+#[derive(Clone, Debug)]
+pub struct Lanes {
+    process: u64,
+    begin: async_channel::Sender<()>,
+    begun: async_channel::Receiver<()>,
+}
+
+impl Default for Lanes {
+    /// Those of a new process.
+    fn default() -> Self {
+        let (begin, begun) = async_channel::bounded(1);
+        Self {
+            process: random::u64(),
+            begin,
+            begun,
+        }
+    }
+}
+
+impl Lanes {
+    /// Waits until the relay is known to accept several connections for a name: another would take
+    /// the name away from the first.
+    async fn accepted(&self) {
+        while self.begun.recv().await.is_ok() {}
+    }
+
+    fn accept(&self) {
+        self.begin.close();
+    }
+}
+
+/// Keeps the registration of this shard's lane up until the node ends.
 pub async fn keep_registered(
     shard: Shard,
     plan: RegistrationPlan,
     credentials: Credentials,
     reporter: Reporter,
 ) {
-    let mut backoff = Backoff::default();
-    let mut told = String::new();
-    loop {
-        let reason = match connect_link(&shard, &plan.host, plan.port).await {
-            Err(error) => format!("cannot connect to {}:{}: {error}", plan.host, plan.port),
-            Ok(link) => {
-                let result = over_link(&shard, &plan, &credentials, &reporter, &link, &mut backoff);
-                let (reason, was_up) = result.await;
-                if shard.is_ending() {
-                    return;
-                }
-                if was_up {
-                    told.clear();
-                }
-                link.close(CloseReason::Local);
-                reason
-            }
-        };
-        if told != reason {
-            tracing::warn!(name = plan.name, reason, "not registered, trying again");
-            reporter.report(Event::Down {
-                reason: reason.clone(),
-            });
-            told = reason;
-        }
-        backoff.pause().await;
+    if shard.number() > 0 {
+        plan.lanes.accepted().await;
     }
+    let session = Session {
+        shard: &shard,
+        plan: &plan,
+        credentials: &credentials,
+        reporter: &reporter,
+    };
+    let over_link =
+        async |link: &Rc<Link>, backoff: &mut Backoff| session.over_link(link, backoff).await;
+    keep(&shard, (&plan.host, plan.port), &reporter, over_link).await;
 }
 
-/// Registers over one link and stays until it ends; says why, and whether the name was held.
-async fn over_link(
-    shard: &Shard,
-    plan: &RegistrationPlan,
-    credentials: &Credentials,
-    reporter: &Reporter,
-    link: &Rc<Link>,
-    backoff: &mut Backoff,
-) -> (String, bool) {
-    let lost = |reason| format!("the connection to the relay ended: {reason}");
-    let registered = monoio::select! {
-        reason = link.wait_end() => return (lost(reason), false),
-        registered = register(shard, plan, credentials, link) => registered,
-    };
-    let (address, identity, channel) = match registered {
-        Ok(registered) => registered,
-        Err(reason) => return (reason, false),
-    };
-    backoff.reset();
-    let relay = match plan.host.contains(':') {
-        true => format!("[{}]:{}", plan.host, plan.port),
-        false => format!("{}:{}", plan.host, plan.port),
-    };
-    reporter.report(Event::Registered {
-        address,
-        relay,
-        identity,
-    });
-    let Some(channel) = channel else {
-        return (lost(link.wait_end().await), true);
-    };
-    channel.in_use(true);
-    monoio::select! {
-        reason = link.wait_end() => (lost(reason), true),
-        reason = channel.wait_end() => (format!("the relay's secure channel ended: {reason}"), true),
-    }
+/// What the steps of keeping one lane of a registration up share.
+struct Session<'a> {
+    shard: &'a Shard,
+    plan: &'a RegistrationPlan,
+    credentials: &'a Credentials,
+    reporter: &'a Reporter,
 }
 
-type Registered = (
-    String,
-    Option<Identifier>,
-    Option<Rc<crate::channel::Channel>>,
-);
+/// A name that is held.
+struct Registered {
+    address: String,
+    identity: Option<Identifier>,
+    channel: Option<Rc<Channel>>,
+}
 
-async fn register(
-    shard: &Shard,
-    plan: &RegistrationPlan,
-    credentials: &Credentials,
-    link: &Rc<Link>,
-) -> Result<Registered, String> {
-    let mut route = Shard::route_to(link.address);
-    let (mut channel, mut identity) = (None, None);
-    if let Some(trust) = &plan.trust {
-        route.push_back(AddressRef::local(API));
-        let credentials = Credentials {
-            trust: trust.clone(),
-            ..credentials.clone()
+impl Session<'_> {
+    /// Registers over one link and stays until it ends.
+    async fn over_link(&self, link: &Rc<Link>, backoff: &mut Backoff) -> Lost {
+        let registered = monoio::select! {
+            reason = link.wait_end() => return Lost::link(reason, false),
+            registered = self.register(link) => registered,
         };
-        let (up, who) = connect_channel(shard, &credentials, &route, 5)
-            .await
-            .map_err(|error| format!("secure channel to the relay: {error}"))?;
-        route = Shard::route_to(up.encryptor);
-        (channel, identity) = (Some(up), Some(who));
-    }
-    let first = shard
-        .first_key(&route)
-        .ok_or("the connection to the relay ended")?;
-    let client = Rc::new(RelayClient {
-        name: plan.name.clone(),
-        answer: RefCell::new(None),
-        answered: Cell::new(false),
-        is_culvert: Cell::new(false),
-        changed: Notify::default(),
-    });
-    let worker: Rc<dyn Worker> = Rc::<RelayClient>::clone(&client);
-    let address = shard.add_worker(worker).map_err(Refusal::name)?;
-    shard.depend(link.address.key, address.key);
-    shard.permit_answers(first, address.key);
-    shard.permit_answers(link.address.key, address.key);
-    ask(shard, plan, &route, address)?;
-    match monoio::time::timeout(CONFIRM, client.confirmed()).await {
-        Ok(Ok(name)) => {
-            if client.is_culvert.get() {
-                shard.peer_is_culvert(first);
+        let registered = match registered {
+            Ok(registered) => registered,
+            Err(reason) => {
+                let was_up = false;
+                return Lost { reason, was_up };
             }
-            Ok((name, identity, channel))
+        };
+        backoff.reset();
+        let plan = self.plan;
+        self.reporter.went_up(Event::Registered {
+            address: registered.address,
+            relay: match plan.host.contains(':') {
+                true => format!("[{}]:{}", plan.host, plan.port),
+                false => format!("{}:{}", plan.host, plan.port),
+            },
+            identity: registered.identity,
+        });
+        let Some(channel) = registered.channel else {
+            return Lost::link(link.wait_end().await, true);
+        };
+        channel.in_use(true);
+        monoio::select! {
+            reason = link.wait_end() => Lost::link(reason, true),
+            reason = channel.wait_end() => Lost {
+                reason: format!("the relay's secure channel ended: {reason}"),
+                was_up: true,
+            },
         }
-        Ok(Err(reason)) => {
-            shard.remove(address.key);
-            Err(reason)
+    }
+
+    /// The lane of this shard; only an identity can be told from others that say the same.
+    fn lane(&self) -> Option<Lane> {
+        let lane = Lane {
+            process: self.plan.lanes.process,
+            number: self.shard.number(),
+        };
+        self.plan.trust.is_some().then_some(lane)
+    }
+
+    fn request(&self) -> Result<Vec<u8>, String> {
+        let request = Request {
+            registration: Registration::Named(&self.plan.name),
+            extension: Some(Extension {
+                over_link: true,
+                lane: self.lane(),
+            }),
+        };
+        request.encode().map_err(|error| error.to_string())
+    }
+
+    async fn register(&self, link: &Rc<Link>) -> Result<Registered, String> {
+        let (shard, plan) = (self.shard, self.plan);
+        let mut route = Shard::route_to(link.address);
+        if shard.number() > 0 {
+            let placement = PLACEMENT.as_bytes();
+            self.send(&route, placement, &Shard::route_to(shard.sink()))?;
         }
-        Err(_) => {
-            shard.remove(address.key);
-            Err(format!(
+        let (mut channel, mut identity) = (None, None);
+        if let Some(trust) = &plan.trust {
+            route.push_back(AddressRef::local(API));
+            let credentials = Credentials {
+                trust: trust.clone(),
+                ..self.credentials.clone()
+            };
+            let unanswered = || {
+                let reason = "no answer yet from the relay";
+                tracing::warn!(lane = shard.number(), reason, "not registered yet");
+                self.reporter.failed(shard, reason);
+            };
+            let (up, who) = connect_channel(shard, &credentials, &route, 5, unanswered)
+                .await
+                .map_err(|error| format!("secure channel to the relay: {error}"))?;
+            route = Shard::route_to(up.encryptor);
+            (channel, identity) = (Some(up), Some(who));
+        }
+        let first = shard
+            .first_key(&route)
+            .ok_or("the connection to the relay ended")?;
+        let client = Rc::new(RelayClient::new(&plan.name));
+        let worker: Rc<dyn Worker> = Rc::<RelayClient>::clone(&client);
+        let address = shard.add_worker(worker).map_err(Refusal::name)?;
+        shard.depend(link.address.key, address.key);
+        shard.permit_answers(first, address.key);
+        shard.permit_answers(link.address.key, address.key);
+        let service = STATIC_FORWARDING_SERVICE.as_bytes();
+        let confirmed = match self.send(&route, service, &Shard::route_to(address)) {
+            Ok(()) => self.confirmation(&client).await,
+            Err(reason) => Err(reason),
+        };
+        let confirmed = confirmed.inspect_err(|_| shard.remove(address.key))?;
+        if confirmed
+            .extension
+            .is_some_and(|granted| granted.lane.is_some())
+        {
+            plan.lanes.accept();
+        }
+        Ok(Registered {
+            address: confirmed.address,
+            identity,
+            channel,
+        })
+    }
+
+    async fn confirmation(&self, client: &RelayClient) -> Result<Confirmed, String> {
+        match monoio::time::timeout(CONFIRM, client.confirmed()).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!(
                 "the relay did not confirm the name '{}' (it may refuse it, or refuse registrations \
                  without a secure channel)",
-                plan.name
-            ))
+                self.plan.name
+            )),
         }
     }
-}
 
-fn ask(
-    shard: &Shard,
-    plan: &RegistrationPlan,
-    relay: &Route,
-    client: LocalAddress,
-) -> Result<(), String> {
-    let mut route = relay.clone();
-    route.push_back(AddressRef::local(STATIC_FORWARDING_SERVICE.as_bytes()));
-    let request = Request {
-        registration: Registration::Named(&plan.name),
-        extension: Some(Flags { over_link: true }),
-    };
-    let payload = request.encode().map_err(|error| error.to_string())?;
-    match shard.send(&route, &Shard::route_to(client), &payload) {
-        Outcome::Refused(reason) => Err(format!("cannot send to the relay: {reason}")),
-        _ => Ok(()),
+    /// Sends the registration to a service of the relay.
+    fn send(&self, relay: &Route, service: &[u8], back: &Route) -> Result<(), String> {
+        let mut route = relay.clone();
+        route.push_back(AddressRef::local(service));
+        match self.shard.send(&route, back, &self.request()?) {
+            Outcome::Refused(reason) => Err(format!("cannot send to the relay: {reason}")),
+            _ => Ok(()),
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::key::Key;
 use crate::link::{Link, Origin};
 use crate::packet::Packet;
 use crate::reason::{CloseReason, Refusal};
-use crate::table::Entry;
+use crate::table::{Entry, Place};
 use crate::worker::Outcome;
 
 /// Messages between shards that may wait in one inbox.
@@ -27,6 +27,7 @@ pub(crate) struct MovedLink {
     pub(crate) unread: BytesMut,
     pub(crate) packet: Packet,
     pub(crate) spawner: bool,
+    pub(crate) places: Vec<Place>,
 }
 
 /// What one shard tells another.
@@ -172,6 +173,7 @@ impl Shard {
                 let mut packet = moved.packet;
                 packet.via = Some(link.address);
                 packet.producer = Some(link.producer);
+                moved.places.into_iter().for_each(|p| link.keep_to(p));
                 let outcome = self.dispatch(packet);
                 self.settle(outcome, "first message of a moved link");
             }

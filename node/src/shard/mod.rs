@@ -26,6 +26,7 @@ use crate::metrics::Counters;
 use crate::packet::MAX_DEPTH;
 use crate::random;
 use crate::reason::{CloseReason, Refusal};
+pub use crate::table::Load;
 use crate::table::{Entry, Table};
 use crate::worker::Worker;
 
@@ -286,7 +287,13 @@ impl Shard {
         self.0.table.borrow_mut().set_name(name, key);
     }
 
-    /// Removes a name if it still leads to the key.
+    /// Makes a name on this shard lead to one more key, which may belong to another shard. Each link
+    /// keeps to one of them.
+    pub fn add_target(&self, name: &[u8], key: Key, load: Load) {
+        self.0.table.borrow_mut().add_target(name, key, load);
+    }
+
+    /// Has a name no longer lead to the key.
     pub fn clear_name(&self, name: &[u8], key: Key) {
         self.0.table.borrow_mut().clear_name(name, key);
     }
@@ -353,15 +360,6 @@ impl Shard {
         None
     }
 
-    /// Notes that the peer of a channel is Culvert: whatever its streams do, it answers at once.
-    pub fn peer_is_culvert(&self, key: Key) {
-        if let Some((_, Entry::Decryptor(channel) | Entry::Encryptor(channel))) =
-            self.0.table.borrow().by_key(key)
-        {
-            channel.peer_is_culvert();
-        }
-    }
-
     /// The hops that lead to the node behind a link or at the far end of a channel, not through
     /// the channel itself.
     pub fn way_to_peer(&self, key: Key) -> Option<Route> {
@@ -388,7 +386,7 @@ impl Shard {
         let table = self.0.table.borrow();
         key::minted(first)
             .and_then(|address| table.get(address).map(|_| address.key))
-            .or_else(|| table.name(first.value))
+            .or_else(|| table.name(first.value, None))
     }
 
     pub(crate) fn entries(&self) -> Vec<(LocalAddress, Entry)> {

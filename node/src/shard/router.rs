@@ -10,8 +10,29 @@ use crate::key::{self, Key, LocalAddress};
 use crate::link::Link;
 use crate::packet::Packet;
 use crate::reason::Refusal;
-use crate::table::Entry;
+use crate::table::{Entry, Table};
 use crate::worker::Outcome;
+
+/// The key behind a name, for a message that came in by `via`. A link that is new may still go to
+/// any shard, so it is given the least used target wherever that is; every link keeps to the target
+/// it was given, so that its messages stay in order.
+fn named(table: &Table, name: &[u8], via: Option<LocalAddress>) -> Option<Key> {
+    let source = via.map(|via| via.key);
+    if let Some(via) = via
+        && let Some((_, Entry::Link(link))) = table.by_key(via.key)
+    {
+        let kept = link.kept(|key| table.leads_to(name, key));
+        if kept.is_some() {
+            return kept;
+        }
+        if let Some(place) = table.place(name, link.movable()) {
+            let key = place.key;
+            link.keep_to(place);
+            return Some(key);
+        }
+    }
+    table.name(name, source)
+}
 
 impl Shard {
     /// Delivers a message to its first onward hop (`protocol/02-routing.md` 4).
@@ -27,13 +48,13 @@ impl Shard {
             let key = match key::minted(first) {
                 Some(address) if address.key.shard() == self.0.number => match table.get(address) {
                     Some(_) => Some(address.key),
-                    None => table.name(first.value),
+                    None => named(&table, first.value, packet.via),
                 },
                 // A name may look like an address of another shard.
                 Some(address) if address.key.shard() < self.shards() => {
-                    table.name(first.value).or(Some(address.key))
+                    named(&table, first.value, packet.via).or(Some(address.key))
                 }
-                _ => table.name(first.value),
+                _ => named(&table, first.value, packet.via),
             };
             let Some(key) = key else {
                 return Outcome::Refused(Refusal::UnknownAddress);
@@ -69,6 +90,13 @@ impl Shard {
             Entry::Encryptor(channel) => channel.send(self, packet),
             Entry::Stream(stream) => stream.receive(self, packet),
             Entry::Worker(worker) => {
+                if let Some(via) = packet.via
+                    && let Some(to) = worker.place(self, &packet)
+                    && to != self.0.number
+                    && self.link(via.key).is_some_and(|link| link.movable())
+                {
+                    return Outcome::Move(Box::new((to, packet)));
+                }
                 self.expose(packet.via);
                 worker.handle(self, address, packet)
             }

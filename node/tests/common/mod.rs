@@ -17,7 +17,7 @@ use culvert_crypto::vault::{KeyType, SigningVault, SoftwareVault};
 use culvert_node::channel::{API, ChannelListener, Credentials};
 use culvert_node::limits::Limits;
 use culvert_node::node::{Node, NodeConfig};
-use culvert_node::portal::{Inlet, OUTLET, Outlet, PathWatch, Target};
+use culvert_node::portal::{Inlet, Lanes, OUTLET, Outlet, Target};
 use culvert_node::session::{Event, Leg, PathPlan, Reporter, keep_path};
 use culvert_node::shard::Shard;
 use culvert_node::worker::{ECHO, Echo};
@@ -117,8 +117,9 @@ fn start_inlet(
     socket: TcpListener,
     reporter: Reporter,
 ) {
-    let paths = Rc::new(PathWatch::default());
-    Inlet::start(shard, socket, portal::Config::default(), Rc::clone(&paths)).unwrap();
+    let (lanes, mut ends) = Lanes::new(1);
+    Inlet::start(shard, socket, lanes).unwrap();
+    let paths = ends.remove(0).start(shard, portal::Config::default());
     let plan = PathPlan {
         host: far.ip().to_string(),
         port: far.port(),

@@ -1,0 +1,181 @@
+//! The lanes of an inlet: one per shard, each with a path of its own. A client goes to the one with
+//! the fewest streams.
+
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_channel::{Receiver, Sender};
+use culvert_proto::portal;
+
+use super::inlet::{PathWatch, Suspicion, serve};
+use crate::shard::Shard;
+
+/// What a lane is told.
+enum Word {
+    /// Serve this client.
+    Client(Client),
+    /// Another lane gets no answer from the far side.
+    Suspect,
+}
+
+/// One lane, as the others see it.
+struct Lane {
+    words: Sender<Word>,
+    /// Whether its path works.
+    up: AtomicBool,
+    /// Clients it has.
+    open: AtomicUsize,
+}
+
+/// A TCP client on its way to a lane.
+pub(super) struct Client {
+    pub(super) socket: TcpStream,
+    /// When it stops waiting for a path, in milliseconds of the node.
+    pub(super) deadline_ms: u64,
+    pub(super) turn: Turn,
+}
+
+/// All lanes of one inlet. Cloning is cheap.
+#[derive(Clone)]
+pub struct Lanes(Arc<[Lane]>);
+
+/// The end of a lane that its shard takes clients from.
+pub struct LaneEnd {
+    lanes: Lanes,
+    number: usize,
+    words: Receiver<Word>,
+}
+
+/// That a client counts as one of a lane.
+pub(super) struct Turn {
+    lanes: Lanes,
+    number: usize,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.lanes.0[self.number]
+            .open
+            .fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Lanes {
+    /// As many lanes as there are shards, and their ends in order.
+    pub fn new(shards: usize) -> (Self, Vec<LaneEnd>) {
+        // Clients that wait here are bounded by the files that may be open.
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..shards).map(|_| async_channel::unbounded()).unzip();
+        let lane = |words| Lane {
+            words,
+            up: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
+        };
+        let lanes = Self(senders.into_iter().map(lane).collect());
+        let end = |(number, words)| LaneEnd {
+            lanes: lanes.clone(),
+            number,
+            words,
+        };
+        let ends = receivers.into_iter().enumerate().map(end).collect();
+        (lanes, ends)
+    }
+
+    /// Gives a client to the lane that is up and has the fewest.
+    pub(super) fn give(&self, socket: TcpStream, deadline_ms: u64) {
+        let key = |lane: &Lane| {
+            let open = lane.open.load(Ordering::Relaxed);
+            (!lane.up.load(Ordering::Relaxed), open)
+        };
+        let least = self.0.iter().enumerate().min_by_key(|(_, lane)| key(lane));
+        if let Some((number, lane)) = least {
+            lane.open.fetch_add(1, Ordering::Relaxed);
+            let turn = Turn {
+                lanes: self.clone(),
+                number,
+            };
+            // A lane ends with the node only, and takes its clients along.
+            let _ = lane.words.try_send(Word::Client(Client {
+                socket,
+                deadline_ms,
+                turn,
+            }));
+        }
+    }
+
+    /// Whether a lane is up.
+    pub(super) fn any_is_up(&self) -> bool {
+        self.0.iter().any(|lane| lane.up.load(Ordering::Relaxed))
+    }
+
+    /// Has the other lanes find out whether their far side, mostly the same one, is still there.
+    pub(super) fn warn_others(&self, number: usize) {
+        for (_, lane) in self.0.iter().enumerate().filter(|(n, _)| *n != number) {
+            let _ = lane.words.try_send(Word::Suspect);
+        }
+    }
+
+    pub(super) fn set_up(&self, number: usize, up: bool) {
+        self.0[number].up.store(up, Ordering::Relaxed);
+    }
+}
+
+impl LaneEnd {
+    /// Serves the clients of this lane on `shard`; gives what its session keeps up to date.
+    pub fn start(self, shard: &Shard, config: portal::Config) -> Rc<PathWatch> {
+        let paths = Rc::new(PathWatch::new(self.lanes.clone(), self.number));
+        let (shard, watch) = (shard.clone(), Rc::clone(&paths));
+        monoio::spawn(async move {
+            while let Ok(word) = self.words.recv().await {
+                match word {
+                    Word::Client(client) => {
+                        monoio::spawn(serve(shard.clone(), client, config, Rc::clone(&watch)));
+                    }
+                    Word::Suspect => watch.suspect(Suspicion::Warned),
+                }
+            }
+        });
+        paths
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn socket() -> TcpStream {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+        TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection")
+    }
+
+    #[test]
+    fn clients_go_to_the_lane_that_is_up_and_has_the_fewest() {
+        let (lanes, ends) = Lanes::new(3);
+        let mut held = Vec::new();
+        let mut give = || {
+            lanes.give(socket(), 0);
+            let taken = ends.iter().find_map(|end| end.words.try_recv().ok());
+            let Some(Word::Client(client)) = taken else {
+                panic!("no client");
+            };
+            let number = client.turn.number;
+            held.push(client);
+            (number, held.len())
+        };
+        // None is up: they are spread, and wait.
+        assert_eq!([give().0, give().0], [0, 1]);
+        lanes.set_up(2, true);
+        assert_eq!([give().0, give().0], [2, 2]);
+        lanes.set_up(1, true);
+        assert_eq!(give().0, 1);
+        held.clear();
+        assert!(
+            lanes
+                .0
+                .iter()
+                .all(|lane| lane.open.load(Ordering::Relaxed) == 0)
+        );
+    }
+}
