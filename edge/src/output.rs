@@ -1,10 +1,8 @@
-//! What goes to stdout (data) and, for errors, to stderr.
+//! What goes to stdout: data and events.
 
 use std::io::{self, Write};
 
-use serde_json::{Value, json};
-
-use crate::failure::Failure;
+use serde_json::Value;
 
 /// Form of what is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -39,24 +37,6 @@ impl Output {
     pub fn emit(self, value: &Value) {
         if self == Self::Json {
             self.print("", value);
-        }
-    }
-
-    /// Reports why a command failed: to stderr, and for programs also as the last object on stdout,
-    /// where those who follow events look.
-    pub fn fail(self, failure: &Failure) {
-        let Failure { message, hint, .. } = failure;
-        let mut stderr = io::stderr().lock();
-        let _ = match self {
-            Self::Text if hint.is_empty() => writeln!(stderr, "error: {message}"),
-            Self::Text => writeln!(stderr, "error: {message}\n  hint: {hint}"),
-            Self::Json => {
-                let error = json!({ "error": { "message": message, "hint": hint } });
-                writeln!(stderr, "{error}")
-            }
-        };
-        if !failure.usage {
-            self.emit(&json!({ "event": "failed", "error": message, "hint": hint }));
         }
     }
 }

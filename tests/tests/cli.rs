@@ -207,6 +207,20 @@ fn error_message(output: &Output, code: i32) -> String {
 }
 
 #[test]
+fn mistakes_in_usage_are_json_when_asked() {
+    let home = home();
+    let arguments = ["--no-such-option", "--output", "json"];
+    for output in [
+        relay(home.path(), &arguments),
+        edge(home.path(), &arguments),
+    ] {
+        let message = error_message(&output, 2);
+        assert!(message.contains("--no-such-option"), "{message}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
 fn failures_exit_with_1_and_say_why_as_json_when_asked() {
     let home = home();
     let missing = edge(home.path(), &["identity", "show", "--output", "json"]);
