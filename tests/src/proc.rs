@@ -25,7 +25,27 @@ pub fn peak_resident(id: u32) -> u64 {
 /// # Panics
 /// When the process has ended.
 pub fn cpu_time(id: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("a running process");
+    stat_time(&format!("/proc/{id}/stat"))
+}
+
+/// The same for each of its threads whose name starts with `prefix`.
+///
+/// # Panics
+/// When the process has ended.
+pub fn cpu_time_of_threads(id: u32, prefix: &str) -> Vec<Duration> {
+    fs::read_dir(format!("/proc/{id}/task"))
+        .expect("a running process")
+        .flatten()
+        .map(|task| task.path())
+        .filter(|task| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with(prefix))
+        })
+        .map(|task| stat_time(&task.join("stat").to_string_lossy()))
+        .collect()
+}
+
+fn stat_time(path: &str) -> Duration {
+    let stat = fs::read_to_string(path).expect("a running process");
     // The command name is in parentheses and may hold anything.
     let (_, rest) = stat.rsplit_once(')').expect("a stat line");
     let fields: Vec<u64> = rest

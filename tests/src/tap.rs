@@ -39,7 +39,7 @@ struct Shared {
     recorded: Mutex<Vec<Frame>>,
     recording: AtomicBool,
     meddler: Mutex<Option<Box<Meddler>>>,
-    streams: Mutex<Vec<TcpStream>>,
+    streams: Mutex<Vec<(usize, TcpStream)>>,
     stop: AtomicBool,
 }
 
@@ -120,7 +120,16 @@ impl Tap {
     /// # Panics
     /// When a thread of the tap panicked.
     pub fn cut(&self) {
-        for stream in self.shared.streams.lock().expect("streams").drain(..) {
+        self.cut_some(|_| true);
+    }
+
+    /// Cuts the connections with these numbers.
+    ///
+    /// # Panics
+    /// When a thread of the tap panicked.
+    pub fn cut_some(&self, which: impl Fn(usize) -> bool) {
+        let mut streams = self.shared.streams.lock().expect("streams");
+        for (_, stream) in streams.extract_if(.., |(number, _)| which(*number)) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -140,7 +149,10 @@ fn join(shared: &Arc<Shared>, connection: usize, near: TcpStream) -> io::Result<
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
     let mut streams = shared.streams.lock().expect("streams");
-    streams.extend([near.try_clone()?, far.try_clone()?]);
+    streams.extend([
+        (connection, near.try_clone()?),
+        (connection, far.try_clone()?),
+    ]);
     drop(streams);
     let pairs = [
         (Direction::Up, near.try_clone()?, far.try_clone()?),
