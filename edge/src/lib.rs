@@ -40,8 +40,7 @@ pub fn main() -> ExitCode {
         // Help and version are no errors.
         Err(error) => error.exit(),
     };
-    process::start_logging();
-    match run(&cli) {
+    match process::start_logging().and_then(|()| run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.end(cli.output == Output::Json),
     }

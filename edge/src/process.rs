@@ -1,11 +1,13 @@
 //! What a long-running command needs of the operating system: signals, files, sockets, logs.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
+use culvert_node::logging;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
+use tracing_subscriber::EnvFilter;
 
 pub use culvert_node::control::raise_file_limit;
 
@@ -16,16 +18,18 @@ use crate::failure::Failure;
 const BACKLOG: i32 = 4096;
 
 /// Sends logs to stderr, filtered as `CULVERT_LOG` says.
-pub fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CULVERT_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+///
+/// # Errors
+///
+/// Wrong usage when that makes no sense.
+pub fn start_logging() -> Result<(), Failure> {
     // Fails only if there is a subscriber already, which then serves as well.
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(logging::filter::<EnvFilter>()?)
         .with_writer(io::stderr)
-        .with_ansi(!no_color && io::stderr().is_terminal())
+        .with_ansi(logging::in_colour())
         .try_init();
+    Ok(())
 }
 
 /// The signals that ask a process to end.

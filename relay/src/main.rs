@@ -12,11 +12,12 @@ mod probe;
 mod registry;
 mod serve;
 
-use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::Parser;
 use culvert_node::failure::{Failure, refused_usage};
+use culvert_node::logging;
+use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Output};
 
@@ -37,13 +38,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CULVERT_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let color = std::env::var_os("NO_COLOR").is_none() && io::stderr().is_terminal();
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(color)
+        .with_env_filter(logging::filter::<EnvFilter>()?)
+        .with_writer(std::io::stderr)
+        .with_ansi(logging::in_colour())
         .init();
     serve::run(cli).map_err(|error| Failure::new(&error, error.hint()))
 }

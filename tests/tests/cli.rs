@@ -1,6 +1,8 @@
 //! The command line: what it prints, its exit codes, the files it leaves.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
@@ -217,6 +219,65 @@ fn mistakes_in_usage_are_json_when_asked() {
         let message = error_message(&output, 2);
         assert!(message.contains("--no-such-option"), "{message}");
         assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_wrong_choice_of_logs_is_a_mistake_in_usage() {
+    let home = home();
+    let not_utf8 = OsStr::from_bytes(b"a=\xff");
+    for (log, named) in [
+        (OsStr::new("debg"), "'debg'"),
+        (OsStr::new("info,culvert_node=loud"), "'culvert_node=loud'"),
+        (OsStr::new("info,[x"), "'[x'"),
+        (not_utf8, "'a=\u{fffd}'"),
+    ] {
+        let programs: [(_, &[&str]); 2] = [
+            (bins::relay(), &["--listen", "127.0.0.1:0"]),
+            (bins::edge(), &["identity", "create"]),
+        ];
+        for (program, arguments) in programs {
+            let run = |more: &[&str]| {
+                Spec::new(&program)
+                    .env("CULVERT_HOME", home.path())
+                    .env("CULVERT_LOG", log)
+                    .args([arguments, more].concat())
+                    .output(PATIENCE)
+            };
+            let (said, errors) = exited(&run(&[]), 2);
+            assert!(
+                said.is_empty() && errors.starts_with(&format!("error: {named} in CULVERT_LOG ")),
+                "{errors}"
+            );
+            assert!(
+                errors.contains("hint: use off, error, warn, info, debug or trace"),
+                "{errors}"
+            );
+            let message = error_message(&run(&["--output", "json"]), 2);
+            assert!(message.starts_with(named), "{message}");
+        }
+    }
+    // Nothing was made on the way.
+    assert_eq!(home.path().read_dir().expect("list").count(), 0);
+}
+
+#[test]
+fn logs_are_those_that_were_asked_for() {
+    for (log, wanted) in [
+        ("", true),
+        ("INFO", true),
+        ("warn, culvert_edge=info", true),
+        ("off", false),
+        ("culvert_node=trace", false),
+        ("info,culvert_edge::commands=warn", false),
+    ] {
+        let home = home();
+        let made = Edge::command(home.path())
+            .env("CULVERT_LOG", log)
+            .args(["identity", "create"])
+            .output(PATIENCE);
+        let (_, logs) = exited(&made, 0);
+        assert_eq!(logs.contains("made an identity"), wanted, "{log}: {logs}");
     }
 }
 
