@@ -19,6 +19,7 @@ use clap::{Parser, ValueEnum};
 pub(crate) struct Cli {
     /// Address to accept edges on.
     #[arg(long, default_value = "127.0.0.1:4000", env = "CULVERT_RELAY_LISTEN")]
+    #[arg(value_parser = socket_address)]
     pub listen: SocketAddr,
     /// Directory with the relay's identity; created when missing.
     #[arg(long, env = "CULVERT_HOME")]
@@ -59,4 +60,10 @@ pub(crate) enum Output {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Names are not looked up: which of a name's addresses is meant to be open to others is a decision.
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "expected an IP address and a port, for example 127.0.0.1:4000 or [::]:4000")
 }

@@ -171,8 +171,13 @@ fn mistakes_in_usage_exit_with_2() {
         assert!(said.is_empty(), "{arguments:?}: {said}");
         assert!(errors.contains(expected), "{arguments:?}: {errors}");
     }
-    let (_, errors) = exited(&relay(home.path(), &["--listen", "not an address"]), 2);
-    assert!(errors.contains("--listen"), "{errors}");
+    for address in ["localhost:4000", "4000", "127.0.0.1", "::1:4000", ""] {
+        let (_, errors) = exited(&relay(home.path(), &["--listen", address]), 2);
+        let expected = format!("invalid value '{address}' for '--listen <LISTEN>'");
+        assert!(errors.contains(&expected), "{errors}");
+        let hint = "expected an IP address and a port, for example 127.0.0.1:4000";
+        assert!(errors.contains(hint), "{errors}");
+    }
 }
 
 #[test]
