@@ -6,7 +6,8 @@
 //! * [`chain`] puts relay, outlet edge and inlet edge together.
 //! * [`postgres`] runs a throw-away PostgreSQL.
 //! * [`service`] has small TCP services to put behind an outlet.
-//! * [`wire`] speaks the transport protocol by hand; [`tap`] listens in on, and meddles with, a leg.
+//! * [`wire`] speaks the transport protocol by hand; [`tap`] listens in on, and meddles with, a leg;
+//!   [`taps`] puts one on each.
 //! * [`metrics`] and [`proc`] look at a process from outside.
 //!
 //! A helper that cannot do what a test asked for panics and says why: that fails the test.
@@ -20,6 +21,7 @@ pub mod proc;
 pub mod process;
 pub mod service;
 pub mod tap;
+pub mod taps;
 pub mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,13 +1,15 @@
 //! Real data through the whole way: inlet edge, relay, outlet edge, in front of real PostgreSQL.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::process::Output;
+use std::path::Path;
 use std::time::Duration;
 
-use culvert_tests::chain::Chain;
-use culvert_tests::net::Pattern;
+use culvert_tests::chain::{Chain, Relay};
+use culvert_tests::net::{self, Pattern};
 use culvert_tests::postgres::{self, Postgres};
+use culvert_tests::service::Service;
+use culvert_tests::taps::tapped;
 use culvert_tests::{PATIENCE, alone};
 use sha2::{Digest, Sha256};
 
@@ -20,13 +22,6 @@ fn started() -> (Postgres, Chain) {
     let postgres = Postgres::start();
     let chain = Chain::start(postgres.address());
     (postgres, chain)
-}
-
-fn succeeded(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {text}{errors}", output.status);
-    text
 }
 
 #[test]
@@ -49,7 +44,7 @@ fn psql_queries() {
     assert_eq!(wide.len(), 8 * 1024 * 1024);
     let question = format!("select length('{}')", "y".repeat(1024 * 1024));
     let file = tempfile::NamedTempFile::new().expect("file");
-    std::fs::write(file.path(), question).expect("write a file");
+    fs::write(file.path(), question).expect("write a file");
     let length = postgres::psql(chain.address())
         .arg("-f")
         .arg(file.path())
@@ -71,18 +66,14 @@ fn psql_queries() {
 fn pgbench_reads_and_writes() {
     let _turn = alone();
     let (postgres, chain) = started();
-    succeeded(
-        &postgres::pgbench(postgres.address())
-            .args(["-i", "-q", "-s", "2"])
-            .output(PATIENCE),
-    );
+    postgres::pgbench(postgres.address())
+        .args(["-i", "-q", "-s", "2"])
+        .run();
     for mode in [&["-S"][..], &["-N"], &[]] {
-        let out = succeeded(
-            &postgres::pgbench(chain.address())
-                .args(["-c", "8", "-j", "2", "-t", "200", "-n"])
-                .args(mode)
-                .output(PATIENCE),
-        );
+        let out = postgres::pgbench(chain.address())
+            .args(["-c", "8", "-j", "2", "-t", "200", "-n"])
+            .args(mode)
+            .run();
         assert!(
             out.contains("actually processed: 1600/1600"),
             "{mode:?}: {out}"
@@ -97,19 +88,15 @@ fn pgbench_reads_and_writes() {
 fn two_hundred_sessions_at_once() {
     let _turn = alone();
     let (postgres, chain) = started();
-    succeeded(
-        &postgres::pgbench(postgres.address())
-            .args(["-i", "-q"])
-            .output(PATIENCE),
-    );
-    let out = succeeded(
-        &postgres::pgbench(chain.address())
-            .args(["-S", "-c", "200", "-j", "2", "-t", "20", "-n"])
-            .output(PATIENCE),
-    );
+    postgres::pgbench(postgres.address())
+        .args(["-i", "-q"])
+        .run();
+    let out = postgres::pgbench(chain.address())
+        .args(["-S", "-c", "200", "-j", "2", "-t", "20", "-n"])
+        .run();
     assert!(out.contains("actually processed: 4000/4000"), "{out}");
     // They were there at the same time, and all are gone again.
-    culvert_tests::net::eventually("sessions end", PATIENCE, || {
+    net::eventually("sessions end", PATIENCE, || {
         let left = postgres
             .sql("select count(*) - 1 from pg_stat_activity where backend_type = 'client backend'");
         if left == "0" { Ok(()) } else { Err(left) }
@@ -144,9 +131,9 @@ impl Rows {
     }
 }
 
-fn file_hash(path: &std::path::Path) -> (u64, [u8; 32]) {
+fn file_hash(path: &Path) -> (u64, [u8; 32]) {
     let mut file = File::open(path).expect("open a file");
-    culvert_tests::net::digest(&mut file).expect("read a file")
+    net::digest(&mut file).expect("read a file")
 }
 
 #[test]
@@ -163,43 +150,24 @@ fn copy_256_mib_each_way() {
         rows.write(&mut file, 256).expect("write a file");
     }
     let sent: [u8; 32] = rows.hash.finalize().into();
-    assert_eq!(
-        file_hash(&up),
-        ((ROW * ROWS) as u64, sent),
-        "the file to send"
-    );
+    let whole = ((ROW * ROWS) as u64, sent);
+    assert_eq!(file_hash(&up), whole, "the file to send");
 
-    let copy = |address, command: String| {
-        succeeded(
-            &postgres::psql(address)
-                .args(["-c", &command])
-                .output(5 * PATIENCE),
-        );
+    let copy = |address, way: &str, file: &Path| {
+        let command = format!("\\copy bulk {way} '{}'", file.display());
+        let copied = postgres::psql(address)
+            .args(["-c", &command])
+            .output(5 * PATIENCE);
+        let errors = String::from_utf8_lossy(&copied.stderr);
+        assert!(copied.status.success(), "{command}: {errors}");
     };
-    // Up through the chain, back over a direct connection.
-    copy(
-        chain.address(),
-        format!("\\copy bulk from '{}'", up.display()),
-    );
-    copy(
-        postgres.address(),
-        format!("\\copy bulk to '{}'", down.display()),
-    );
-    assert_eq!(
-        file_hash(&down),
-        ((ROW * ROWS) as u64, sent),
-        "what arrived going up"
-    );
-    // And down through the chain.
-    copy(
-        chain.address(),
-        format!("\\copy bulk to '{}'", down.display()),
-    );
-    assert_eq!(
-        file_hash(&down),
-        ((ROW * ROWS) as u64, sent),
-        "what arrived going down"
-    );
+    // Up through the chain, back over a direct connection; and down through the chain.
+    copy(chain.address(), "from", &up);
+    for (address, what) in [(postgres.address(), "up"), (chain.address(), "down")] {
+        copy(address, "to", &down);
+        assert_eq!(file_hash(&down), whole, "what arrived going {what}");
+        fs::remove_file(&down).expect("remove a file");
+    }
 }
 
 #[test]
@@ -210,7 +178,7 @@ fn a_query_can_be_cancelled() {
     let psql = postgres::psql(chain.address())
         .args(["-c", "select 'started'", "-c", "select pg_sleep(600)"])
         .start("psql");
-    culvert_tests::net::eventually("the query runs", PATIENCE, || {
+    net::eventually("the query runs", PATIENCE, || {
         let running = postgres.sql(
             "select count(*) from pg_stat_activity where query like 'select pg_sleep%' \
              and state = 'active'",
@@ -225,22 +193,14 @@ fn a_query_can_be_cancelled() {
 
 #[test]
 fn the_relay_carries_only_ciphertext() {
-    use culvert_tests::chain::Relay;
-    use culvert_tests::service::Service;
-    use culvert_tests::tap::Tap;
-
     let _turn = alone();
     let service = Service::echo();
-    let relay = Relay::start(&[]);
     let mut taps = Vec::new();
-    let chain = Chain::with_relay(relay, service.address(), |relay| {
-        taps.push(Tap::start(relay));
-        taps[taps.len() - 1].address()
-    });
+    let chain = Chain::with_relay(Relay::start(&[]), service.address(), tapped(&mut taps));
     let marker = b"the quick brown fox jumps over the lazy dog";
     let mut text = marker.repeat(2000);
-    let mut client = culvert_tests::net::connect(chain.address());
-    culvert_tests::net::echo(&mut client, &text).expect("echo");
+    let mut client = net::connect(chain.address());
+    net::echo(&mut client, &text).expect("echo");
     text.truncate(16);
 
     for tap in &taps {
@@ -279,16 +239,16 @@ fn the_relay_carries_only_ciphertext() {
 #[test]
 fn an_idle_connection_stays() {
     let _turn = alone();
-    let service = culvert_tests::service::Service::echo();
+    let service = Service::echo();
     let chain = Chain::start(service.address());
-    let mut client = culvert_tests::net::connect(chain.address());
-    culvert_tests::net::echo(&mut client, b"before").expect("echo");
+    let mut client = net::connect(chain.address());
+    net::echo(&mut client, b"before").expect("echo");
     // Nothing to await: that nothing happens is what is tested.
     client
         .set_read_timeout(Some(Duration::from_secs(3)))
         .expect("limit");
     let error = client.read(&mut [0]).expect_err("nothing comes");
-    assert!(culvert_tests::net::is_timeout(&error), "{error}");
+    assert!(net::is_timeout(&error), "{error}");
     client.set_read_timeout(Some(PATIENCE)).expect("limit");
-    culvert_tests::net::echo(&mut client, b"after").expect("echo");
+    net::echo(&mut client, b"after").expect("echo");
 }
