@@ -1,9 +1,11 @@
-//! A real Ockam node as a program, made with the `ockam` library: relay, outlet, inlet and a client
-//! of `echo`. It says what happens in JSON lines on standard output, as Culvert's programs do; its
+//! A real Ockam node as a program, made with the `ockam` library: relay, outlet, inlet, a hop
+//! between nodes and a client of `echo`. It says what happens in JSON lines on standard output, as Culvert's programs do; its
 //! logs (`OCKAM_LOG`) go to standard error.
 
 mod client;
+mod credential;
 mod event;
+mod hop;
 mod identity;
 mod inlet;
 mod outlet;
@@ -42,12 +44,16 @@ enum KeyType {
 enum Command {
     /// Shows the identity, and ends.
     Identity,
+    /// Replaces its key by a new one, and ends: the history then has one change more.
+    Rotate,
     /// Passes messages on to nodes that register with it.
     Relay(relay::Options),
     /// Registers with a relay and carries connections to a TCP service.
     Outlet(outlet::Options),
     /// Listens on a TCP port that leads to an outlet.
     Inlet(inlet::Options),
+    /// Passes messages between nodes that name it in their routes.
+    Hop(hop::Options),
     /// Sends messages to a service that echoes, and ends.
     Echo(client::Options),
 }
@@ -97,7 +103,13 @@ async fn run(ctx: &Context, cli: Cli) -> Result<()> {
             event::say(json!({ "event": "identity", "identifier": me.to_string() }));
             return Ok(());
         }
+        Command::Rotate => {
+            node.identities_creation().rotate_identity(&me).await?;
+            event::say(json!({ "event": "rotated", "identifier": me.to_string() }));
+            return Ok(());
+        }
         Command::Echo(options) => return client::run(&node, &me, options).await,
+        Command::Hop(options) => hop::run(&node, options).await?,
         Command::Relay(options) => relay::run(&node, &me, options).await?,
         Command::Outlet(options) => outlet::run(&node, &me, options).await?,
         Command::Inlet(options) => inlet::run(&node, &me, options).await?,

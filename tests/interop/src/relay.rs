@@ -6,6 +6,7 @@ use ockam::tcp::{TcpListenerOptions, TcpTransportExtension};
 use ockam::{Node, RelayService, RelayServiceOptions, Result};
 use serde_json::json;
 
+use crate::credential::{Presented, Vouched};
 use crate::{Allow, event, services};
 
 #[derive(Debug, Args)]
@@ -16,6 +17,8 @@ pub struct Options {
     /// Who may open a channel to the relay.
     #[command(flatten)]
     allow: Allow,
+    #[command(flatten)]
+    credential: Vouched,
 }
 
 /// Starts it: what a node of the command line starts, with the same names.
@@ -23,7 +26,9 @@ pub async fn run(node: &Node, me: &Identifier, options: Options) -> Result<()> {
     let tcp = node.create_tcp_transport()?;
     let listener_options = TcpListenerOptions::new();
     let links = listener_options.spawner_flow_control_id();
-    let channels = services::start(node, me, &options.allow, std::slice::from_ref(&links))?;
+    let presented = Presented::start(node, me, options.credential).await?;
+    let from_links = std::slice::from_ref(&links);
+    let channels = services::start(node, me, &options.allow, &presented, from_links)?;
     let mut service = RelayServiceOptions::new()
         .prefix("forward_to_")
         .alias("static_forwarding_service");
