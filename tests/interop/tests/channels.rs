@@ -12,6 +12,7 @@ use common::http::{self, Client};
 use common::node::{Home, Kind, Registration, Relay};
 use culvert_tests::chain::NAME;
 use culvert_tests::net::{connect, drain};
+use culvert_tests::process::Process;
 use culvert_tests::service::Service;
 use culvert_tests::{PATIENCE, alone};
 
@@ -27,8 +28,7 @@ fn ends() -> impl Iterator<Item = Cast> {
 fn more_than_a_hundred_rekeys_in_each_direction() {
     let _turn = alone();
     for_each(ends(), |cast| {
-        let service = Service::echo();
-        let chain = Chain::start(cast, service.address());
+        let (_service, chain) = Chain::echoing(cast);
         let mut client = connect(chain.address);
         let mut back = [0; 8];
         for n in 0..(110 * REKEY) as u64 {
@@ -61,31 +61,57 @@ fn both_types_of_keys() {
     }
 }
 
+/// All but the inlet.
+struct BeforeInlet {
+    service: Service,
+    relay: Relay,
+    inlet: Home,
+    outlet: Home,
+    _running: Process,
+}
+
+/// Starts an outlet that lets in `allowed`, or the inlet when that is nobody.
+fn before_inlet(cast: Cast, allowed: Option<&Home>) -> BeforeInlet {
+    let service = http::service();
+    let relay = Relay::start(cast.relay);
+    let inlet = Home::new(cast.inlet, cast.keys[0]);
+    let outlet = Home::new(cast.outlet, cast.keys[1]);
+    let allowed = [allowed.unwrap_or(&inlet).identifier()];
+    let running = outlet.outlet(
+        relay.address(),
+        service.address(),
+        &allowed,
+        cast.registration,
+    );
+    BeforeInlet {
+        service,
+        relay,
+        inlet,
+        outlet,
+        _running: running,
+    }
+}
+
 /// An outlet that does not allow the inlet lets nothing of it through.
 #[test]
 fn a_stranger_reaches_nothing() {
     let _turn = alone();
-    for_each(ends(), |cast| {
-        let service = http::service();
-        let relay = Relay::start(cast.relay);
-        let (inlet, outlet) = (
-            Home::new(cast.inlet, "p256"),
-            Home::new(cast.outlet, "p256"),
-        );
+    let casts = ends().map(|cast| Cast {
+        keys: ["p256", "p256"],
+        ..cast
+    });
+    for_each(casts, |cast| {
         let somebody_else = Home::new(Kind::Culvert, "ed25519");
-        let _outlet = outlet.outlet(
-            relay.address(),
-            service.address(),
-            &[somebody_else.identifier()],
-            cast.registration,
-        );
+        let all = before_inlet(cast, Some(&somebody_else));
         // The initiator has done its part before the responder refuses: both kinds say "up".
-        let (_inlet, address) = inlet.inlet(relay.address(), &[outlet.identifier()]);
+        let (_inlet, address) = all
+            .inlet
+            .inlet(all.relay.address(), &[all.outlet.identifier()]);
         let mut client = connect(address);
         let _ = client.write_all(b"GET /1/1 HTTP/1.1\r\n\r\n");
         let (bytes, _) = drain(&mut client, Duration::from_secs(3));
         assert!(bytes.is_empty(), "{bytes:?}");
-        assert_eq!(service.accepted(), 0);
+        assert_eq!(all.service.accepted(), 0);
     });
 }
 
@@ -94,36 +120,19 @@ fn a_stranger_reaches_nothing() {
 fn an_unexpected_outlet_is_not_used() {
     let _turn = alone();
     for_each(ends(), |cast| {
-        let service = http::service();
-        let relay = Relay::start(cast.relay);
-        let (inlet, outlet) = (
-            Home::new(cast.inlet, "ed25519"),
-            Home::new(cast.outlet, "ed25519"),
-        );
-        let _outlet = outlet.outlet(
-            relay.address(),
-            service.address(),
-            &[inlet.identifier()],
-            cast.registration,
-        );
-        let expected = [inlet.identifier()];
-        let (process, news) = match &inlet {
+        let all = before_inlet(cast, None);
+        let relay = all.relay.address();
+        let expected = [all.inlet.identifier()];
+        let (process, news) = match &all.inlet {
             Home::Culvert { edge, name, .. } => {
                 let more = ["--identity", name];
-                let inlet =
-                    edge.start_inlet(relay.address(), NAME, "127.0.0.1:0", &expected, &more);
+                let inlet = edge.start_inlet(relay, NAME, "127.0.0.1:0", &expected, &more);
                 (inlet.process, "down")
             }
             Home::Ockam(home) => {
                 let process = home
                     .program()
-                    .args([
-                        "inlet",
-                        "--relay",
-                        &relay.address().to_string(),
-                        "--via",
-                        NAME,
-                    ])
+                    .args(["inlet", "--relay", &relay.to_string(), "--via", NAME])
                     .args(["--allow", expected[0], "--timeout", "2"])
                     .start("ockam inlet");
                 (process, "failed")
@@ -134,6 +143,6 @@ fn an_unexpected_outlet_is_not_used() {
             event.kind() == news
         });
         println!("{}", event.json);
-        assert_eq!(service.accepted(), 0);
+        assert_eq!(all.service.accepted(), 0);
     });
 }

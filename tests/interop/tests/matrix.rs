@@ -12,9 +12,9 @@ use std::time::Instant;
 use common::chain::{Cast, Chain};
 use common::http::{self, Client};
 use common::node::{Kind, Registration};
+use common::open_becomes;
+use culvert_tests::alone;
 use culvert_tests::chain::NAME;
-use culvert_tests::net::eventually;
-use culvert_tests::{PATIENCE, alone};
 use serde_json::Value;
 
 const MIB: usize = 1 << 20;
@@ -46,14 +46,7 @@ fn cell(inlet: Kind, relay: Kind, outlet: Kind, registration: Registration) {
     let many = Instant::now();
     many_connections(address);
     let many = many.elapsed();
-    eventually(
-        "the service sees all of them closed",
-        PATIENCE,
-        || match service.open() {
-            0 => Ok(()),
-            open => Err(open),
-        },
-    );
+    open_becomes(&service, 0);
     println!(
         "started {started:.1?}, up {up:.1?}, down {down:.1?}, {CONNECTIONS} connections {many:.1?}"
     );

@@ -10,7 +10,6 @@ use common::for_each;
 use common::node::{Kind, Registration};
 use culvert_tests::alone;
 use culvert_tests::net::{self, eventually, try_connect};
-use culvert_tests::service::Service;
 
 /// How long until connections can be made again.
 const SOON: Duration = Duration::from_secs(10);
@@ -32,8 +31,7 @@ fn a_relay_is_restarted() {
     let casts = [Registration::Plain, Registration::Channel]
         .map(|registration| Cast::new(Kind::Culvert, Kind::Ockam, Kind::Culvert, registration));
     for_each(casts.into_iter(), |cast| {
-        let service = Service::echo();
-        let mut chain = Chain::start(cast, service.address());
+        let (_service, mut chain) = Chain::echoing(cast);
         for _ in 0..2 {
             echoes(&chain).expect("an echo");
             let began = Instant::now();
@@ -51,8 +49,7 @@ fn an_outlet_is_restarted() {
             .map(|registration| Cast::new(Kind::Culvert, relay, Kind::Ockam, registration))
     });
     for_each(casts, |cast| {
-        let service = Service::echo();
-        let mut chain = Chain::start(cast, service.address());
+        let (service, mut chain) = Chain::echoing(cast);
         for _ in 0..2 {
             echoes(&chain).expect("an echo");
             let began = Instant::now();

@@ -62,10 +62,8 @@ fn the_client_closes_after_its_data() {
 fn half_closing_closes() {
     let _turn = alone();
     for_each(mixed(), |cast| {
-        let service = Service::echo();
-        let chain = Chain::start(cast, service.address());
-        let mut client = connect(chain.address);
-        net::echo(&mut client, b"hello").expect("an echo");
+        let (service, chain) = Chain::echoing(cast);
+        let mut client = chain.client();
         client.shutdown(Shutdown::Write).expect("half close");
         let began = Instant::now();
         let (_, end) = drain(&mut client, PATIENCE);
@@ -79,11 +77,8 @@ fn half_closing_closes() {
 fn a_client_resets() {
     let _turn = alone();
     for_each(mixed(), |cast| {
-        let service = Service::echo();
-        let chain = Chain::start(cast, service.address());
-        let mut client = connect(chain.address);
-        net::echo(&mut client, b"hello").expect("an echo");
-        net::reset(client);
+        let (service, chain) = Chain::echoing(cast);
+        net::reset(chain.client());
         if cast.inlet == Kind::Culvert {
             open_becomes(&service, 0);
         } else {
@@ -119,10 +114,8 @@ fn a_service_refuses() {
 fn an_idle_connection_stays() {
     let _turn = alone();
     for_each(mixed(), |cast| {
-        let service = Service::echo();
-        let chain = Chain::start(cast, service.address());
-        let mut client = connect(chain.address);
-        net::echo(&mut client, b"hello").expect("an echo");
+        let (_service, chain) = Chain::echoing(cast);
+        let mut client = chain.client();
         thread::sleep(Duration::from_secs(8));
         net::echo(&mut client, b"still there").expect("an echo");
     });

@@ -95,8 +95,7 @@ fn an_inlet_without_services() {
     for outlet in [Kind::Culvert, Kind::Ockam] {
         let cast = Cast::new(Kind::Ockam, Kind::Culvert, outlet, Registration::Plain);
         println!("--- {cast}");
-        let service = Service::echo();
-        let chain = Chain::start(cast, service.address());
+        let (_service, chain) = Chain::echoing(cast);
         let Home::Ockam(home) = &chain.inlet_home else {
             continue;
         };

@@ -1,9 +1,11 @@
 //! The whole way: inlet, relay, outlet, in front of a service.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
+use culvert_tests::net::{self, connect};
 use culvert_tests::process::Process;
+use culvert_tests::service::Service;
 
 use super::node::{Home, Kind, OckamHome, Registration, Relay};
 
@@ -85,5 +87,19 @@ impl Chain {
             third,
             address,
         }
+    }
+
+    /// The same in front of a service that sends back what it gets.
+    pub fn echoing(cast: Cast) -> (Service, Self) {
+        let service = Service::echo();
+        let chain = Self::start(cast, service.address());
+        (service, chain)
+    }
+
+    /// A client's connection to such a service that has carried something already.
+    pub fn client(&self) -> TcpStream {
+        let mut client = connect(self.address);
+        net::echo(&mut client, b"hello").expect("an echo");
+        client
     }
 }

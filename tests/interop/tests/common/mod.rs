@@ -7,6 +7,9 @@
 pub mod chain;
 pub mod http;
 pub mod node;
+pub mod peer;
+pub mod portal;
+pub mod record;
 
 use chain::Cast;
 use culvert_tests::PATIENCE;

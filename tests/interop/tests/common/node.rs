@@ -15,6 +15,11 @@ pub enum Kind {
     Ockam,
 }
 
+impl Kind {
+    /// Both, the one that is compared with first.
+    pub const BOTH: [Self; 2] = [Self::Ockam, Self::Culvert];
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -123,45 +128,129 @@ impl Home {
             Registration::Plain => &["--plain-registration"],
             Registration::Channel => &[],
         };
-        let process = match self {
-            Self::Culvert { edge, name, .. } => {
-                let more = [&["--identity", name], plain].concat();
-                edge.start_outlet(relay, NAME, to, allow, &more).process
-            }
-            Self::Ockam(home) => home
-                .program()
-                .args(["outlet", "--relay", &relay.to_string(), "--name", NAME])
-                .args(["--to", &to.to_string()])
-                .args(allow.iter().flat_map(|identifier| ["--allow", identifier]))
-                .args(plain)
-                .start("ockam outlet"),
-        };
+        let process = self.start_outlet(relay, NAME, to, allow, plain);
         process.event("registered");
         process
     }
 
+    /// Starts an outlet, with more arguments that its kind knows, and does not wait. Without
+    /// identifiers to allow, anybody is.
+    pub fn start_outlet(
+        &self,
+        relay: SocketAddr,
+        name: &str,
+        to: SocketAddr,
+        allow: &[&str],
+        more: &[&str],
+    ) -> Process {
+        let (relay, to) = (relay.to_string(), to.to_string());
+        self.start("outlet", allow, |program| {
+            program
+                .args(["outlet", "--relay", &relay, "--name", name, "--to", &to])
+                .args(more)
+        })
+    }
+
     /// Starts an inlet and waits until its channel is up; returns where it listens.
     pub fn inlet(&self, relay: SocketAddr, allow: &[&str]) -> (Process, SocketAddr) {
-        let (process, address) = match self {
-            Self::Culvert { edge, name, .. } => {
-                let more = ["--identity", name];
-                let inlet = edge.start_inlet(relay, NAME, "127.0.0.1:0", allow, &more);
-                (inlet.process, inlet.address)
-            }
-            Self::Ockam(home) => {
-                let process = home
-                    .program()
-                    .args(["inlet", "--relay", &relay.to_string(), "--via", NAME])
-                    .args(allow.iter().flat_map(|identifier| ["--allow", identifier]))
-                    .start("ockam inlet");
-                let listening = process.event("listening");
-                let address = listening.text("address").parse().expect("an address");
-                (process, address)
-            }
-        };
+        self.inlet_over(&Way::via(relay, NAME), allow)
+    }
+
+    /// The same over any way.
+    pub fn inlet_over(&self, way: &Way, allow: &[&str]) -> (Process, SocketAddr) {
+        let process = self.start_inlet(way, allow, &[]);
+        let address = listening(&process);
         process.event("up");
         (process, address)
     }
+
+    /// Starts an inlet, with more arguments that its kind knows, and does not wait.
+    pub fn start_inlet(&self, way: &Way, allow: &[&str], more: &[&str]) -> Process {
+        self.start("inlet", allow, |program| {
+            let program = program.arg("inlet");
+            let program = match self {
+                Self::Culvert { .. } => way.for_culvert(program),
+                Self::Ockam(_) => way.for_ockam(program),
+            };
+            program.args(more)
+        })
+    }
+
+    fn start(&self, role: &str, allow: &[&str], command: impl FnOnce(Spec) -> Spec) -> Process {
+        let allow = allow.iter().flat_map(|identifier| ["--allow", identifier]);
+        match self {
+            Self::Culvert { edge, name, .. } => {
+                let anybody = (allow.clone().next().is_none()).then_some("--allow-any");
+                command(Edge::command(edge.home()))
+                    .args(["--output", "json", "--identity", name])
+                    .args(allow)
+                    .args(anybody)
+                    .start(&format!("culvert {role}"))
+            }
+            Self::Ockam(home) => command(home.program())
+                .args(allow)
+                .start(&format!("ockam {role}")),
+        }
+    }
+}
+
+/// How an inlet gets to its outlet.
+pub struct Way {
+    first: SocketAddr,
+    hops: Vec<String>,
+    clear: bool,
+}
+
+impl Way {
+    /// Over a node, then these hops, then a channel.
+    pub fn over(first: SocketAddr, hops: &[&str]) -> Self {
+        Self {
+            first,
+            hops: hops.iter().map(|&hop| hop.to_owned()).collect(),
+            clear: false,
+        }
+    }
+
+    /// By a name that is registered with a relay.
+    pub fn via(relay: SocketAddr, name: &str) -> Self {
+        Self::over(relay, &[&format!("forward_to_{name}")])
+    }
+
+    /// To an outlet at that node, without a channel.
+    pub fn in_clear(first: SocketAddr) -> Self {
+        Self {
+            clear: true,
+            ..Self::over(first, &[])
+        }
+    }
+
+    fn for_culvert(&self, program: Spec) -> Spec {
+        let mut route = format!("/ip4/{}/tcp/{}", self.first.ip(), self.first.port());
+        for hop in &self.hops {
+            route.push_str(&format!("/service/{hop}"));
+        }
+        let (secure, insecure) = match self.clear {
+            true => ("", Some("--insecure")),
+            false => ("/secure/api", None),
+        };
+        program
+            .args(["--from", "127.0.0.1:0", "--route"])
+            .arg(format!("{route}{secure}/service/outlet"))
+            .args(insecure)
+    }
+
+    fn for_ockam(&self, program: Spec) -> Spec {
+        program
+            .args(["--relay", &self.first.to_string()])
+            .args(self.hops.iter().flat_map(|hop| ["--hop", hop]))
+            .args(self.clear.then_some("--clear"))
+    }
+}
+
+/// Where an inlet listens, once it says so.
+pub fn listening(inlet: &Process) -> SocketAddr {
+    let listening = inlet.event("listening");
+    listening.text("address").parse().expect("an address")
 }
 
 /// A relay of either kind.
