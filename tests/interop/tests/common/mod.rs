@@ -22,15 +22,31 @@ use node::Kind;
 /// # Panics
 /// At the end, with the names of those that failed.
 pub fn for_each(casts: impl Iterator<Item = Cast>, test: impl Fn(Cast)) {
+    each(casts, Cast::to_string, test);
+}
+
+fn each<T: Copy>(all: impl Iterator<Item = T>, name: impl Fn(&T) -> String, test: impl Fn(T)) {
     let mut failed = Vec::new();
-    for cast in casts {
-        println!("--- {cast}");
-        let run = std::panic::AssertUnwindSafe(|| test(cast));
+    for one in all {
+        println!("--- {}", name(&one));
+        let run = std::panic::AssertUnwindSafe(|| test(one));
         if std::panic::catch_unwind(run).is_err() {
-            failed.push(cast.to_string());
+            failed.push(name(&one));
         }
     }
     assert!(failed.is_empty(), "failed:\n{}", failed.join("\n"));
+}
+
+/// The same for each kind, as whatever the words say.
+///
+/// # Panics
+/// At the end, with the kinds that failed.
+pub fn for_each_kind(what: &str, test: impl Fn(Kind)) {
+    each(
+        Kind::BOTH.into_iter(),
+        |kind| format!("{kind}: {what}"),
+        test,
+    );
 }
 
 /// Both ends, at least one of them Ockam's, with Culvert's relay.

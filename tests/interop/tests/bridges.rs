@@ -1,0 +1,196 @@
+//! Messages over several nodes of both kinds: workers named `hop`, relays behind each other, and the
+//! services that every node has.
+
+mod common;
+
+use std::net::SocketAddr;
+
+use common::for_each_kind;
+use common::http::{self, Client};
+use common::node::{Home, Kind, OckamHome, Registration, Relay, Way};
+use common::peer::Link;
+use culvert_proto::bare;
+use culvert_tests::alone;
+use culvert_tests::chain::NAME;
+use culvert_tests::net::free_address;
+use culvert_tests::process::Process;
+use culvert_tests::wire::route;
+use serde_json::Value;
+
+/// Address of a client's worker.
+const CLIENT: &str = "a056cea4740c5d4e3e620894e40f3794";
+
+/// A running Ockam node that passes messages on.
+struct Hop {
+    _home: OckamHome,
+    _process: Process,
+    /// Where it accepts nodes.
+    address: SocketAddr,
+    /// Address of its connection to the next node.
+    connection: String,
+}
+
+impl Hop {
+    /// Starts one before the node at `to`; it registers `mid` with the relay, if there is one.
+    fn start(to: SocketAddr, relay: Option<SocketAddr>) -> Self {
+        let home = OckamHome::new("ed25519");
+        let relay = relay.map(|relay| relay.to_string());
+        let registered = relay
+            .iter()
+            .flat_map(|relay| ["--relay", relay, "--name", "mid"]);
+        let process = home
+            .program()
+            .args(["hop", "--to", &to.to_string()])
+            .args(registered)
+            .start("ockam hop");
+        let listening = process.event("listening");
+        Self {
+            address: listening.text("address").parse().expect("an address"),
+            connection: listening.text("connection").to_owned(),
+            _home: home,
+            _process: process,
+        }
+    }
+}
+
+/// Two nodes on the way from `first` to an outlet named [`NAME`], which is at the second.
+struct Bridge {
+    first: SocketAddr,
+    hops: Vec<String>,
+    _hop: Hop,
+    _relays: Vec<Relay>,
+}
+
+impl Bridge {
+    /// Ockam's `hop`, then a relay. Also gives where the outlet registers.
+    fn hop_and_relay(relay: Kind) -> (Self, SocketAddr) {
+        let relay = Relay::start(relay);
+        let at = relay.address();
+        let hop = Hop::start(at, None);
+        let hops = ["hop", &hop.connection, &format!("forward_to_{NAME}")];
+        let bridge = Self {
+            first: hop.address,
+            hops: hops.map(str::to_owned).to_vec(),
+            _hop: hop,
+            _relays: vec![relay],
+        };
+        (bridge, at)
+    }
+
+    /// A relay, then Ockam's `hop`, which registered with it, then a relay of the other kind.
+    fn relay_hop_and_relay(first: Kind) -> (Self, SocketAddr) {
+        let second = match first {
+            Kind::Ockam => Kind::Culvert,
+            Kind::Culvert => Kind::Ockam,
+        };
+        let relays = [first, second].map(Relay::start);
+        let at = relays[1].address();
+        let hop = Hop::start(at, Some(relays[0].address()));
+        let name = format!("forward_to_{NAME}");
+        let hops = ["forward_to_mid", "hop", &hop.connection, &name];
+        let bridge = Self {
+            first: relays[0].address(),
+            hops: hops.map(str::to_owned).to_vec(),
+            _hop: hop,
+            _relays: relays.into(),
+        };
+        (bridge, at)
+    }
+
+    /// Both of these, with both kinds.
+    fn each(test: impl Fn(Self, SocketAddr)) {
+        for_each_kind("hop, then a relay", |kind| {
+            let (bridge, at) = Self::hop_and_relay(kind);
+            test(bridge, at);
+        });
+        for_each_kind("relay, hop, relay", |kind| {
+            let (bridge, at) = Self::relay_hop_and_relay(kind);
+            test(bridge, at);
+        });
+    }
+
+    /// Lets an Ockam client speak to a service at the end.
+    fn ask(&self, service: &str, more: &[&str]) {
+        let output = OckamHome::new("ed25519")
+            .program()
+            .args(["echo", "--connect", &self.first.to_string()])
+            .args(self.hops.iter().flat_map(|hop| ["--hop", hop]))
+            .args(["--service", service, "--count", "50"])
+            .args(more)
+            .run();
+        let event: Value = serde_json::from_str(&output).expect("one event");
+        assert_eq!(event["event"], "echoed", "{event}");
+    }
+}
+
+/// Services at the end, in clear and through a channel, of outlets of both kinds.
+#[test]
+fn services_behind_two_nodes() {
+    let _turn = alone();
+    Bridge::each(|bridge, at| {
+        for kind in Kind::BOTH {
+            let home = Home::new(kind, "ed25519");
+            let _outlet = home.outlet(at, free_address(), &[], Registration::Plain);
+            for service in ["echo", "uppercase"] {
+                bridge.ask(service, &[]);
+                bridge.ask(service, &["--secure", "--allow", home.identifier()]);
+            }
+        }
+    });
+}
+
+/// Portals of both kinds of inlets and outlets.
+#[test]
+fn portals_over_two_nodes() {
+    let _turn = alone();
+    let service = http::service();
+    Bridge::each(|bridge, at| {
+        let hops: Vec<&str> = bridge.hops.iter().map(String::as_str).collect();
+        for outlet in Kind::BOTH {
+            for inlet in Kind::BOTH {
+                let (inlet, outlet) = (Home::new(inlet, "ed25519"), Home::new(outlet, "ed25519"));
+                let allowed = [inlet.identifier()];
+                let to = service.address();
+                let _outlet = outlet.outlet(at, to, &allowed, Registration::Plain);
+                let way = Way::over(bridge.first, &hops);
+                let (_inlet, address) = inlet.inlet_over(&way, &[outlet.identifier()]);
+                let mut client = Client::connect(address);
+                client.get(1, 1_000_000).expect("an answer");
+                client.put(2, 1_000_000).expect("an answer");
+            }
+        }
+    });
+}
+
+/// The services of a relay itself answer alike.
+#[test]
+fn services_of_relays() {
+    let _turn = alone();
+    let answers = Kind::BOTH.map(|kind| {
+        let relay = Relay::start(kind);
+        let mut link = Link::connect(relay.address());
+        let mut answers = Vec::new();
+        let mut ask = |service: &str, payload: &[u8]| {
+            link.send(route(&[service]), route(&[CLIENT]), payload.to_vec());
+            let answer = link.receive();
+            answers.push((answer.onward, answer.return_route, answer.payload));
+        };
+        for payload in [&b""[..], b"\0\xff", &[7; 100_000]] {
+            ask("echo", payload);
+        }
+        for text in ["", "abc", "Straße, ŉ, ﬁ, ώ", "already UP 1"] {
+            ask("uppercase", &bare::string(text));
+        }
+        // Not a string: no answer, and the next is answered.
+        link.send(route(&["uppercase"]), route(&[CLIENT]), b"\x05abc".to_vec());
+        link.send(
+            route(&["uppercase"]),
+            route(&[CLIENT]),
+            b"\x01\xff".to_vec(),
+        );
+        link.send(route(&["echo"]), route(&[CLIENT]), b"next".to_vec());
+        assert_eq!(link.receive().payload, b"next");
+        answers
+    });
+    assert_eq!(answers[0], answers[1]);
+}
