@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::node::{Home, Kind, OckamHome, Registration, Relay, Way, listening};
 use common::peer::{Channel, Link, Port};
 use common::portal::{ALIKE, CLIENT_RESET, Scenario};
-use common::record::{self, Allowed, Line, Said};
+use common::record::{self, Line, Marker, Said};
 use culvert_proto::route::Route;
 use culvert_tests::chain::NAME;
 use culvert_tests::net::{connect, eventually, free_address};
@@ -25,9 +25,9 @@ const WORKER: &str = "a056cea4740c5d4e3e620894e40f3794";
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// What an inlet of this kind may do otherwise.
-fn inlet_differences(kind: Kind) -> &'static [Allowed] {
+fn inlet_differences(kind: Kind) -> &'static [Marker] {
     match kind {
-        Kind::Culvert => &[Allowed::PingMarker],
+        Kind::Culvert => &[Marker::Ping],
         Kind::Ockam => &[],
     }
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use common::node::{Home, Kind, Relay};
 use common::peer::{Channel, Link, Port};
-use common::record::{self, Allowed};
+use common::record::{self, Marker};
 use culvert_proto::identity::{ChangeData, ChangeHistory, VersionedData, decode_exact};
 use culvert_tests::alone;
 use culvert_tests::net::free_address;
@@ -28,15 +28,14 @@ fn register_bob(home: &Home, relay: SocketAddr) -> Process {
 
 /// What Culvert's edge and relay may do otherwise when a name is registered in clear, and which of
 /// the messages they made themselves.
-fn registration_differences(relay: Kind, outlet: Kind) -> (&'static [Allowed], &'static [usize]) {
+fn registration_differences(relay: Kind, outlet: Kind) -> (&'static [Marker], &'static [usize]) {
     match (relay, outlet) {
         (Kind::Ockam, Kind::Ockam) => (&[], &[]),
         (Kind::Culvert, Kind::Ockam) => (&[], &[1]),
-        (Kind::Ockam, Kind::Culvert) => (&[Allowed::RegistrationMarker], &[0, 3, 5]),
-        (Kind::Culvert, Kind::Culvert) => (
-            &[Allowed::RegistrationMarker, Allowed::ConfirmationMarker],
-            &[0, 1, 3, 5],
-        ),
+        (Kind::Ockam, Kind::Culvert) => (&[Marker::Registration], &[0, 3, 5]),
+        (Kind::Culvert, Kind::Culvert) => {
+            (&[Marker::Registration, Marker::Confirmation], &[0, 1, 3, 5])
+        }
     }
 }
 
@@ -133,13 +132,24 @@ fn registered_through_a_channel() {
             channel.receive();
         }
         let (marker, untraced): (&[_], &[_]) = match kind {
-            Kind::Culvert => (&[Allowed::RegistrationMarker], &[0, 2, 3]),
+            Kind::Culvert => (&[Marker::Registration], &[0, 2, 3]),
             Kind::Ockam => (&[], &[]),
         };
         let inside = record::lines(&channel.inside, record::bytes);
         record::compare(&format!("{kind}, inside"), &captured, &inside, marker, &[]);
         let what = format!("{kind}, outside");
         record::compare(&what, &outside[..5], &shape, &[], untraced);
+
+        outlet.terminate();
+        channel.receive_close();
+        let mut close = outside[5].clone();
+        if kind == Kind::Culvert {
+            // Nobody answers it.
+            close.return_route.clear();
+            close.tracing = None;
+        }
+        let last = record::lines(&channel.link.said, record::sealed).pop();
+        assert_eq!(last, Some(close));
     }
 }
 

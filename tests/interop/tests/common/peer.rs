@@ -13,7 +13,6 @@ use culvert_crypto::purpose_key;
 use culvert_crypto::secret::Secret;
 use culvert_crypto::trust::Trust;
 use culvert_crypto::vault::{KeyType, SigningVault as _, SoftwareVault};
-use culvert_proto::address::Address;
 use culvert_proto::frame;
 use culvert_proto::message::Message;
 use culvert_proto::route::Route;
@@ -218,11 +217,6 @@ impl Channel {
         });
     }
 
-    /// Says that this end is closed.
-    pub fn close(&mut self) {
-        self.seal(&inner::CLOSE);
-    }
-
     fn seal(&mut self, plaintext: &[u8]) {
         let mut sealed = vec![0; 8];
         sealed.extend(plaintext);
@@ -267,17 +261,15 @@ impl Channel {
         Some(message)
     }
 
+    /// Waits until the other end says that it is closed, in exactly those bytes.
+    pub fn receive_close(&mut self) {
+        let mut payload = self.link.receive().payload;
+        let opened = self.keys.open.open(&mut payload).expect("open");
+        assert_eq!(payload[opened.plaintext], inner::CLOSE);
+    }
+
     /// Answers to the way back, from a worker of this node.
     pub fn answer(&mut self, to: &Message, from: &str, payload: Vec<u8>) {
         self.send(to.return_route.clone(), route(&[from]), payload);
     }
-}
-
-/// The first address of a route, as text.
-pub fn first(route: &Route) -> String {
-    let first: Option<Address> = route.first().map(|first| first.to_owned());
-    let value = first
-        .map(|first| first.value().to_vec())
-        .unwrap_or_default();
-    String::from_utf8(value).expect("text")
 }

@@ -237,16 +237,16 @@ fn route(route: &Route, known: &mut Vec<Vec<u8>>) -> String {
     text.trim_start().to_owned()
 }
 
-/// A way in which Culvert differs from what Ockam said in its place. There is one other: Culvert's
+/// What Culvert adds to what Ockam would say in its place. There is one other difference: Culvert's
 /// own messages have no tracing context where Ockam always writes `{}`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Allowed {
-    /// A registration ends with Culvert's marker.
-    RegistrationMarker,
-    /// A confirmation ends with it; only in answer to the same.
-    ConfirmationMarker,
-    /// A Ping ends with the marker of portals.
-    PingMarker,
+pub enum Marker {
+    /// Behind the name in a registration.
+    Registration,
+    /// Behind the address in a confirmation; only in answer to the same.
+    Confirmation,
+    /// Behind a Ping.
+    Ping,
 }
 
 /// The places of the messages that one side said: of those that have no tracing context when that
@@ -266,7 +266,7 @@ pub fn compare(
     what: &str,
     expected: &[Line],
     recorded: &[Line],
-    allowed: &[Allowed],
+    allowed: &[Marker],
     untraced: &[usize],
 ) {
     let mut seen = Vec::new();
@@ -318,14 +318,14 @@ pub fn compare(
 }
 
 /// Which of Culvert's markers follows the expected bytes, if one does and nothing else.
-fn marked(expected: &str, got: &str) -> Option<Allowed> {
+fn marked(expected: &str, got: &str) -> Option<Marker> {
     let (expected, got) = (hex::decode(expected).ok()?, hex::decode(got).ok()?);
     let rest = got.strip_prefix(expected.as_slice())?;
     if !rest.starts_with(forwarder::MARKER) {
         return None;
     }
     if let Ok(PortalMessage::Ping { ext: Some(_) }) = PortalMessage::decode(&got) {
-        return Some(Allowed::PingMarker);
+        return Some(Marker::Ping);
     }
     // Flags, no more: one link, over which messages are to be forwarded.
     let (text, flags) = bare::read_string(&got).ok()?;
@@ -333,8 +333,8 @@ fn marked(expected: &str, got: &str) -> Option<Allowed> {
         return None;
     }
     match text {
-        "bob" => Some(Allowed::RegistrationMarker),
-        "forward_to_bob" => Some(Allowed::ConfirmationMarker),
+        "bob" => Some(Marker::Registration),
+        "forward_to_bob" => Some(Marker::Confirmation),
         _ => None,
     }
 }
