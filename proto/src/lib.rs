@@ -15,6 +15,7 @@
 //! | [`request`] | the request and response envelope of API services |
 //! | [`udp`] | messages cut into datagrams and put together again |
 //! | [`rendezvous`] | the service that tells nodes their public address |
+//! | [`puncture`] | a direct UDP path between two nodes behind NATs |
 //! | [`multiaddr`] | `/ip4/127.0.0.1/tcp/4000`, as text and as bytes |
 //! | [`identity`], [`credential`], [`secure_channel`] | wire structs of the trust layer |
 //! | [`cbor`], [`bare`] | the two encodings underneath |
@@ -31,6 +32,7 @@ pub mod limits;
 pub mod message;
 pub mod multiaddr;
 pub mod portal;
+pub mod puncture;
 pub mod rendezvous;
 pub mod request;
 pub mod rewrite;
