@@ -164,6 +164,10 @@ pub struct RunArgs {
     /// Address to serve metrics on (Prometheus text at /metrics).
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<SocketAddr>,
+    /// MiB that messages being received or waiting may take; above it what holds most is closed
+    /// [default: a quarter of the memory, at most 1024]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(32..))]
+    pub max_memory: Option<u32>,
     /// Bytes that the far side may send ahead on each stream.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     #[arg(value_parser = clap::value_parser!(u32).range(4096..=1 << 26))]

@@ -4,75 +4,20 @@
 //! their own. When every part is gone the whole storage is used again. Nothing is copied except
 //! the unfinished frame at the end of a read buffer that has no room for the rest of it.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+mod pool;
 
 use bytes::BytesMut;
 
+pub(crate) use self::pool::Pool;
+
 /// Sizes of read buffers in bytes: an idle connection holds the smallest.
 pub(crate) const CLASSES: [usize; 3] = [4 << 10, 64 << 10, 512 << 10];
-/// Buffers of one class a shard keeps for later.
-const KEPT: [usize; 3] = [256, 64, 16];
-/// How many retired buffers are looked at for one that is free again.
-const LOOKS: usize = 4;
 
 /// Room in front of data that will become a message: portal header, two nested secure channels
 /// with their routes, frame length.
 pub(crate) const HEADROOM: usize = 768;
 /// Room behind such data: padding and tag of two nested channels.
 pub(crate) const TAILROOM: usize = 2 * 17;
-
-/// Keeps storage in use: buffers are taken from it, and given back while parts of them may still
-/// be queued somewhere.
-#[derive(Default)]
-pub(crate) struct Pool {
-    retired: RefCell<[VecDeque<BytesMut>; 3]>,
-    scratch: RefCell<BytesMut>,
-}
-
-impl Pool {
-    /// An empty buffer with at least `capacity` bytes of room, of the smallest class that fits.
-    pub(crate) fn take(&self, capacity: usize) -> BytesMut {
-        let Some(class) = CLASSES.iter().position(|size| *size >= capacity) else {
-            return BytesMut::with_capacity(capacity);
-        };
-        let retired = &mut self.retired.borrow_mut()[class];
-        for _ in 0..LOOKS.min(retired.len()) {
-            let Some(mut buffer) = retired.pop_front() else {
-                break;
-            };
-            if buffer.try_reclaim(CLASSES[class]) {
-                return buffer;
-            }
-            retired.push_back(buffer);
-        }
-        BytesMut::with_capacity(CLASSES[class])
-    }
-
-    /// Gives a buffer back; parts split off it may still be alive. `size` is what was asked for
-    /// when it was taken.
-    pub(crate) fn give(&self, mut buffer: BytesMut, size: usize) {
-        let Some(class) = CLASSES.iter().position(|c| *c >= size) else {
-            return;
-        };
-        buffer.clear();
-        let retired = &mut self.retired.borrow_mut()[class];
-        if retired.len() < KEPT[class] {
-            retired.push_back(buffer);
-        }
-    }
-
-    /// A small buffer of exactly `len` zero bytes, cut from a shared piece of storage: for message
-    /// prefixes that find no room in front of their message, and for control messages.
-    pub(crate) fn small(&self, len: usize) -> BytesMut {
-        let mut scratch = self.scratch.borrow_mut();
-        if scratch.capacity() < len && !scratch.try_reclaim(CLASSES[1].max(len)) {
-            *scratch = BytesMut::with_capacity(CLASSES[1].max(len));
-        }
-        scratch.resize(len, 0);
-        scratch.split()
-    }
-}
 
 /// The bytes a connection has read and not yet handed on.
 ///
@@ -96,12 +41,25 @@ impl ReadBuffer {
     }
 
     /// Continues with bytes another shard has read.
-    pub(crate) fn resume(unread: BytesMut) -> Self {
+    pub(crate) fn resume(pool: &Pool, unread: &[u8]) -> Self {
+        let size = CLASSES[0].max(unread.len());
+        let mut buffer = pool.take(size);
+        buffer.extend_from_slice(unread);
         Self {
-            size: unread.capacity(),
-            buffer: unread,
+            buffer,
             class: 0,
+            size,
         }
+    }
+
+    /// Whether it holds, or needs, more storage than an idle connection.
+    pub(crate) fn wants(&self, need: usize) -> bool {
+        self.size.max(need) > CLASSES[0]
+    }
+
+    /// How much storage it holds beyond that of an idle connection.
+    pub(crate) fn held(&self) -> usize {
+        self.size - CLASSES[0]
     }
 
     /// The unread bytes.
@@ -115,8 +73,10 @@ impl ReadBuffer {
     }
 
     /// Takes the unread bytes, to move them elsewhere.
-    pub(crate) fn into_unread(self) -> BytesMut {
-        self.buffer
+    pub(crate) fn into_unread(self, pool: &Pool) -> Vec<u8> {
+        let unread = self.buffer.to_vec();
+        self.release(pool);
+        unread
     }
 
     /// Makes room for a read and says how many bytes to ask for at most.
@@ -169,7 +129,7 @@ impl ReadBuffer {
     /// size of later buffers to what the connection carries.
     pub(crate) fn restore(&mut self, buffer: BytesMut, read: usize, asked: usize, pool: &Pool) {
         self.buffer = buffer;
-        if read == asked && self.class + 1 < CLASSES.len() {
+        if read == asked && self.class + 1 < CLASSES.len() && pool.has_room_for(self.class + 1) {
             self.class += 1;
         } else if read < CLASSES[0] / 2 && self.class > 0 && self.buffer.len() <= CLASSES[0] / 2 {
             // Back to a small buffer, so that an idle connection holds little memory.
@@ -190,7 +150,7 @@ mod tests {
 
     #[test]
     fn storage_is_used_again_once_every_part_is_gone() {
-        let pool = Pool::default();
+        let pool = Pool::new(64 << 20);
         let mut reader = ReadBuffer::new(&pool);
         reader.prepare(&pool, 0);
         let before = reader.buffer.as_ptr();
@@ -203,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_has_begun_ends_in_the_same_buffer_once_frames_are_large() {
-        let pool = Pool::default();
+        let pool = Pool::new(64 << 20);
         let mut reader = ReadBuffer::new(&pool);
         reader.class = 2;
         reader.prepare(&pool, 0);
@@ -215,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_frame_of_any_length_is_read_within_the_room_there_is() {
-        let pool = Pool::default();
+        let pool = Pool::new(64 << 20);
         let mut reader = ReadBuffer::new(&pool);
         let need = 16 << 20;
         while reader.unread().len() < need {
@@ -231,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_announced_length_alone_takes_no_memory() {
-        let pool = Pool::default();
+        let pool = Pool::new(64 << 20);
         let mut reader = ReadBuffer::new(&pool);
         reader.prepare(&pool, 0);
         reader.buffer.extend_from_slice(&[0; 4]);

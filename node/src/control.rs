@@ -61,6 +61,20 @@ pub fn raise_file_limit() {
     }
 }
 
+/// A quarter of the memory that this process may use, between 64 MiB and 1 GiB: what messages under
+/// way may take by default.
+#[must_use]
+pub fn memory_for_messages() -> usize {
+    let machine = rustix::system::sysinfo();
+    let machine = machine.totalram * u64::from(machine.mem_unit);
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(u64::MAX);
+    let share = machine.min(group) / 4;
+    usize::try_from(share.clamp(64 << 20, 1 << 30)).unwrap_or(64 << 20)
+}
+
 /// Serves `/metrics` in the text format of Prometheus and `/live` on a thread of its own.
 ///
 /// # Errors

@@ -5,6 +5,9 @@
 pub struct Limits {
     /// Links open at once, on all shards.
     pub links: u64,
+    /// Bytes of messages that are received, queued or waited for, on all shards together. Each shard
+    /// has an equal part; above it, what holds most is closed.
+    pub memory: usize,
     /// A frame that has begun, and the version byte of a new link, must be complete within this
     /// many milliseconds.
     pub frame_timeout_ms: u64,
@@ -27,6 +30,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             links: 100_000,
+            memory: 1 << 30,
             frame_timeout_ms: 30_000,
             stall_timeout_ms: 10_000,
             handshakes: 1024,

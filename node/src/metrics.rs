@@ -101,6 +101,8 @@ counters! {
     handoffs: "counter", "culvert_handoffs_total", "Messages handed to another shard.";
     /// Waits for a destination that was full.
     waits: "counter", "culvert_waits_total", "Waits for a destination that was full.";
+    /// Bytes of buffers in use, or kept for use soon.
+    memory: "gauge", "culvert_memory_bytes", "Bytes of message buffers held.";
     /// Payload bytes copied because a message had no room for its new head.
     copied: "counter", "culvert_copied_bytes_total", "Payload bytes copied to make room.";
 }
@@ -118,6 +120,11 @@ impl Counter {
     /// Takes `n` away; only the owning shard may call this.
     pub fn sub(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
+    }
+
+    /// Makes it `n`; only the owning shard may call this.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
     }
 
     /// The value.

@@ -72,11 +72,10 @@ impl Packet {
         start: usize,
         onward: &Route,
         return_route: &Route,
-        pool: &Pool,
     ) -> Result<Self, Refusal> {
         let len = buffer.len() - start;
         let header = message::header_len(onward, return_route, len);
-        let (mut buffer, start) = with_headroom(buffer, start, header, pool);
+        let (mut buffer, start) = with_headroom(buffer, start, header);
         let head = start - header;
         message::write_header(&mut buffer[head..start], 3, onward, return_route, len);
         Self::parse(buffer, head).map_err(|_| Refusal::MessageTooLong)
@@ -92,11 +91,16 @@ impl Packet {
         let mut buffer = pool.small(HEADROOM + payload.len() + TAILROOM);
         buffer[HEADROOM..HEADROOM + payload.len()].copy_from_slice(payload);
         buffer.truncate(HEADROOM + payload.len());
-        Self::wrap(buffer, HEADROOM, onward, return_route, pool)
+        Self::wrap(buffer, HEADROOM, onward, return_route)
     }
 
     fn message(&self) -> &[u8] {
         &self.buffer[self.head..]
+    }
+
+    /// Bytes of the message.
+    pub(crate) fn len(&self) -> usize {
+        self.buffer.len() - self.head
     }
 
     /// The remaining hops; the first is where the message is delivered.
@@ -151,7 +155,7 @@ impl Packet {
     ///
     /// [`Refusal::RouteTooLong`].
     pub fn advance(&mut self, shard: &Shard, push: RouteView<'_>) -> Result<(), Refusal> {
-        let (pool, counters) = (shard.pool(), shard.counters());
+        let counters = shard.counters();
         let via = self.via.map(|v| v.encoded());
         let rewrite = self.rewrite(1, push, via.as_ref().map_or(&[], |v| v));
         let needed = rewrite
@@ -161,7 +165,7 @@ impl Packet {
         if needed > room {
             counters.copied.add(self.message().len() as u64);
             let (buffer, head) =
-                with_headroom(core::mem::take(&mut self.buffer), self.head, HEADROOM, pool);
+                with_headroom(core::mem::take(&mut self.buffer), self.head, HEADROOM);
             self.buffer = buffer;
             self.head = head;
         }
@@ -214,7 +218,6 @@ impl Packet {
         self,
         front: usize,
         back: usize,
-        pool: &Pool,
         counters: &Counters,
     ) -> (BytesMut, core::ops::Range<usize>) {
         let end = self.head + self.layout.payload_range().end;
@@ -227,7 +230,7 @@ impl Packet {
         let mut len = end - head;
         if head < front || buffer.capacity() - buffer.len() < back {
             counters.copied.add(len as u64);
-            let mut fresh = pool.take(HEADROOM + len + TAILROOM);
+            let mut fresh = BytesMut::with_capacity(HEADROOM + len + TAILROOM);
             fresh.resize(HEADROOM, 0);
             fresh.extend_from_slice(&buffer[head..]);
             buffer = fresh;
@@ -249,12 +252,12 @@ fn view_or_empty(elements: &[u8]) -> RouteView<'_> {
 }
 
 /// Makes sure that at least `wanted` bytes lie before `start`.
-fn with_headroom(buffer: BytesMut, start: usize, wanted: usize, pool: &Pool) -> (BytesMut, usize) {
+fn with_headroom(buffer: BytesMut, start: usize, wanted: usize) -> (BytesMut, usize) {
     if start >= wanted {
         return (buffer, start);
     }
     let front = wanted.max(HEADROOM);
-    let mut fresh = pool.take(front + buffer.len() - start + TAILROOM);
+    let mut fresh = BytesMut::with_capacity(front + buffer.len() - start + TAILROOM);
     fresh.resize(front, 0);
     fresh.extend_from_slice(&buffer[start..]);
     (fresh, front)

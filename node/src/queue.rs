@@ -9,10 +9,10 @@ use bytes::BytesMut;
 use crate::notify::{Gate, Notify};
 use crate::sys::IovBatch;
 
-/// Above this many queued bytes the sources stop being read.
-pub(crate) const HIGH_WATER: usize = 1 << 20;
-/// Below this many they are read again.
-pub(crate) const LOW_WATER: usize = 256 << 10;
+/// A queue that was as full as this many bytes once, and takes less than that for too long, is stuck.
+pub(crate) const FULL: usize = 1 << 20;
+/// What a queued buffer counts for beside its bytes: it may keep a whole read buffer in use.
+pub(crate) const CHUNK: usize = 4 << 10;
 /// Most bytes of one vectored write.
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -46,6 +46,8 @@ pub(crate) struct SendQueue {
     bytes: Cell<usize>,
     mode: Cell<Mode>,
     gate: Rc<Gate>,
+    /// Below this many bytes the sources are read again.
+    low: Cell<usize>,
     ready: Notify,
     /// Total written, to tell a slow peer from one that has stopped reading.
     written: Cell<u64>,
@@ -58,21 +60,23 @@ impl SendQueue {
             bytes: Cell::new(0),
             mode: Cell::new(Mode::Open),
             gate: Rc::default(),
+            low: Cell::new(0),
             ready: Notify::default(),
             written: Cell::new(0),
         }
     }
 
-    /// Appends a buffer; gives the gate to wait at if the queue is now too full.
-    pub(crate) fn push(&self, chunk: BytesMut) -> Option<Rc<Gate>> {
+    /// Appends a buffer; gives the gate to wait at if more than `high` bytes are queued now.
+    pub(crate) fn push(&self, chunk: BytesMut, high: usize) -> Option<Rc<Gate>> {
         if self.mode.get() != Mode::Open {
             return None;
         }
         self.bytes.set(self.bytes.get() + chunk.len());
         self.chunks.borrow_mut().push_back(chunk);
         self.ready.notify();
-        if self.bytes.get() > HIGH_WATER {
+        if self.bytes.get() > high && !self.gate.is_shut() {
             self.gate.shut();
+            self.low.set(high / 4);
         }
         self.gate.is_shut().then(|| Rc::clone(&self.gate))
     }
@@ -80,6 +84,11 @@ impl SendQueue {
     /// Bytes queued and being written.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.get()
+    }
+
+    /// How much memory it may keep in use.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.get() + CHUNK * self.chunks.borrow().len()
     }
 
     /// Bytes written so far.
@@ -121,7 +130,7 @@ impl SendQueue {
     pub(crate) fn wrote(&self, n: usize) {
         self.written.set(self.written.get() + n as u64);
         self.bytes.set(self.bytes.get().saturating_sub(n));
-        if self.bytes.get() < LOW_WATER {
+        if self.bytes.get() < self.low.get() {
             self.gate.open();
         }
     }

@@ -115,6 +115,8 @@ reasons! {
         FrameTimeout => "frame_timeout",
         /// The peer did not read for too long.
         Stalled => "stalled",
+        /// It held the most when memory was used up.
+        MemoryLimit => "memory_limit",
         /// A message could not be forwarded without loss.
         WouldLose => "would_lose",
         /// What it depends on ended.

@@ -39,6 +39,10 @@ pub(crate) struct Cli {
     /// Links open at once, in all.
     #[arg(long, default_value_t = 100_000)]
     pub max_links: u64,
+    /// MiB that messages being received or waiting may take; above it the connection that holds most
+    /// is closed [default: a quarter of the memory, at most 1024]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(32..))]
+    pub max_memory: Option<u32>,
     /// Seconds within which a begun frame must be complete.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub frame_timeout: u64,

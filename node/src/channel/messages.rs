@@ -178,7 +178,6 @@ impl Channel {
         if !self.is_up() {
             return Outcome::Refused(Refusal::ChannelDown);
         }
-        let (pool, counters) = (shard.pool(), shard.counters());
         if let Err(reason) = packet.advance(shard, RouteView::EMPTY) {
             return Outcome::Refused(reason);
         }
@@ -188,7 +187,7 @@ impl Channel {
         }
         let head = 8 + inner::PAYLOAD_PREFIX.len();
         let outer = header_len(&self.route.borrow(), &Route::new(), u32::MAX as usize) + frame::LEN;
-        let (mut buffer, message) = packet.into_inner(outer + head, 17, pool, counters);
+        let (mut buffer, message) = packet.into_inner(outer + head, 17, shard.counters());
         buffer.extend_from_slice(&inner::PAYLOAD_SUFFIX);
         let start = message.start - head;
         buffer[start + 8..message.start].copy_from_slice(&inner::PAYLOAD_PREFIX);
@@ -216,13 +215,7 @@ impl Channel {
         if !sealed {
             return Outcome::Refused(Refusal::ChannelDown);
         }
-        let mut packet = Packet::wrap(
-            buffer,
-            start,
-            &self.route.borrow(),
-            &Route::new(),
-            shard.pool(),
-        );
+        let mut packet = Packet::wrap(buffer, start, &self.route.borrow(), &Route::new());
         if let Ok(packet) = &mut packet {
             packet.depth = depth;
         }

@@ -20,7 +20,7 @@ use crate::buffer::ReadBuffer;
 use crate::key::{Key, LocalAddress};
 use crate::notify::{Gate, Notify};
 use crate::packet::{Packet, Producer};
-use crate::queue::{HIGH_WATER, SendQueue};
+use crate::queue::{FULL, SendQueue};
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::sys::SocketFd;
@@ -71,6 +71,8 @@ pub struct Link {
     held: Gate,
     /// The targets it keeps to, of the names it uses.
     places: RefCell<Vec<Place>>,
+    /// Storage that unread bytes are in, beyond what every link has.
+    reading: Cell<usize>,
 }
 
 impl Link {
@@ -79,7 +81,7 @@ impl Link {
         shard: &Shard,
         socket: TcpStream,
         origin: Origin,
-        unread: Option<BytesMut>,
+        unread: Option<&[u8]>,
     ) -> Result<Rc<Self>, Refusal> {
         let peer = socket.peer_addr().map_err(|_| Refusal::ConnectionLost)?;
         socket.set_nodelay(true).ok();
@@ -110,6 +112,7 @@ impl Link {
                 holds: Cell::new(0),
                 held: Gate::default(),
                 places: RefCell::default(),
+                reading: Cell::new(0),
             });
             (Entry::Link(Rc::clone(&link)), link)
         })?;
@@ -124,9 +127,12 @@ impl Link {
             link.partial_since.set(Some(shard.now_ms()));
             let mut version = shard.pool().small(1);
             version[0] = frame::VERSION;
-            link.queue.push(version);
+            link.queue.push(version, FULL);
         }
-        let buffer = unread.map_or_else(|| ReadBuffer::new(shard.pool()), ReadBuffer::resume);
+        let buffer = match unread {
+            Some(unread) => ReadBuffer::resume(shard.pool(), unread),
+            None => ReadBuffer::new(shard.pool()),
+        };
         let (reader, writer) = socket.into_split();
         monoio::spawn(tasks::run(
             shard.clone(),
@@ -165,9 +171,10 @@ impl Link {
     ) -> Outcome {
         match frame {
             Ok((front, body)) => {
-                let first = front.and_then(|front| self.queue.push(front));
+                let high = shard.pool().high_water();
+                let first = front.and_then(|front| self.queue.push(front, high));
                 self.queue
-                    .push(body)
+                    .push(body, high)
                     .or(first)
                     .map_or(Outcome::Done, Outcome::Wait)
             }
@@ -256,6 +263,14 @@ impl Link {
         }
     }
 
+    /// How much memory it keeps in use, roughly; nothing once it has been closed.
+    pub(crate) fn held(&self) -> usize {
+        match self.end.get() {
+            None => self.reading.get() + self.queue.held(),
+            Some(_) => 0,
+        }
+    }
+
     /// Whether what is sent now has to wait behind what was sent before.
     pub(crate) fn is_behind(&self) -> bool {
         self.behind.get()
@@ -280,7 +295,7 @@ impl Link {
         }
         let written = self.queue.written();
         match self.full_since.get() {
-            Some((_, before)) if written - before > HIGH_WATER as u64 => {
+            Some((_, before)) if written - before > FULL as u64 => {
                 self.full_since.set(Some((now, written)));
             }
             Some((since, _)) => {

@@ -22,6 +22,10 @@ use crate::worker::Outcome;
 /// How long what is queued may take to leave after the peer has ended its side.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How often a link that needs more memory than there is looks again: what was closed to make room gives
+/// it back soon.
+const MEMORY_PAUSE: Duration = Duration::from_millis(2);
+
 /// Why the reading task stopped.
 enum Stop {
     Close(CloseReason),
@@ -78,7 +82,7 @@ pub(super) async fn run(
                     to,
                     MovedLink {
                         socket,
-                        unread: buffer.into_unread(),
+                        unread: buffer.into_unread(shard.pool()),
                         packet,
                         spawner,
                         places: link.take_places(),
@@ -120,7 +124,15 @@ async fn read(
             link.partial_since.set(Some(shard.now_ms()));
         }
         link.held.passed().await;
+        while shard.pool().excess() > 0 && buffer.wants(need) {
+            shard.relieve();
+            if let Some(reason) = link.end.get() {
+                return Stop::Close(reason);
+            }
+            monoio::time::sleep(MEMORY_PAUSE).await;
+        }
         let asked = buffer.prepare(shard.pool(), need);
+        link.reading.set(buffer.held());
         let storage = buffer.lend();
         let start = storage.len();
         let (result, slice) = half

@@ -18,6 +18,7 @@ use crate::channel::Channel;
 use crate::key::{Key, LocalAddress};
 use crate::notify::{Gate, Notify};
 use crate::packet::Packet;
+use crate::queue::CHUNK;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::sys::{IovBatch, SocketFd};
@@ -247,6 +248,14 @@ impl Stream {
         Outcome::Done
     }
 
+    /// How much memory it may keep in use; nothing once it has ended.
+    pub(crate) fn held(&self) -> usize {
+        match self.end.get() {
+            None => self.waiting.get() + CHUNK * self.incoming.borrow().len(),
+            Some(_) => 0,
+        }
+    }
+
     /// Deadlines of the machine, and sockets that take nothing while everybody waits.
     pub(crate) fn tick(&self, shard: &Shard) {
         let now = shard.now_ms();
@@ -320,6 +329,9 @@ async fn read(shard: Shard, stream: Rc<Stream>, mut half: OwnedReadHalf<TcpStrea
             size = *CLASSES.iter().find(|c| **c >= wanted).unwrap_or(&wanted);
             storage = shard.pool().take(size);
         }
+        if shard.pool().excess() > 0 {
+            shard.relieve();
+        }
         storage.resize(HEADROOM, 0);
         let (result, slice) = half
             .read(SliceMut::new(storage, HEADROOM, HEADROOM + budget))
@@ -335,7 +347,7 @@ async fn read(shard: Shard, stream: Rc<Stream>, mut half: OwnedReadHalf<TcpStrea
                 stream.with(&shard, portal::Stream::on_eof);
             }
             Ok(n) => {
-                step = if n == READS[step] {
+                step = if n == READS[step] && shard.pool().has_room_for(step) {
                     (step + 1).min(READS.len() - 1)
                 } else if n < READS[step] / 8 {
                     0
@@ -367,13 +379,7 @@ fn send_data(shard: &Shard, stream: &Rc<Stream>, mut data: BytesMut, n: usize) -
     let (header, len) = portal::payload_header(n);
     let start = HEADROOM - len;
     data[start..HEADROOM].copy_from_slice(&header[..len]);
-    let packet = Packet::wrap(
-        data,
-        start,
-        &stream.route.borrow(),
-        &stream.own,
-        shard.pool(),
-    );
+    let packet = Packet::wrap(data, start, &stream.route.borrow(), &stream.own);
     match shard.dispatch_made(packet) {
         Outcome::Wait(gate) => return Some(gate),
         Outcome::Done => {}

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use bytes::BytesMut;
 
 use super::Shard;
 use crate::key::Key;
@@ -16,15 +15,16 @@ use crate::reason::{CloseReason, Refusal};
 use crate::table::{Entry, Place};
 use crate::worker::Outcome;
 
-/// Messages between shards that may wait in one inbox.
+/// Messages between shards that may wait in one inbox, and their bytes (or one message).
 const INBOX: usize = 1024;
+const INBOX_BYTES: usize = 4 << 20;
 /// How long a link pauses when the inbox its message is for is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A link on its way to another shard.
 pub(crate) struct MovedLink {
     pub(crate) socket: TcpStream,
-    pub(crate) unread: BytesMut,
+    pub(crate) unread: Vec<u8>,
     pub(crate) packet: Packet,
     pub(crate) spawner: bool,
     pub(crate) places: Vec<Place>,
@@ -42,30 +42,55 @@ pub(crate) enum Handoff {
 
 /// The way into a shard, held by all of them.
 ///
-/// What is put in comes out in order. Messages are bounded by [`INBOX`]; what shards tell each
+/// What is put in comes out in order. Messages are bounded by [`INBOX`] and [`INBOX_BYTES`]; what shards tell each
 /// other about them is not, because it must neither wait nor be lost, and there are only a few of
 /// these for each message.
 #[derive(Clone)]
 pub(crate) struct Inbox {
     sender: Sender<Handoff>,
-    packets: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
+}
+
+/// What waits in an inbox.
+#[derive(Default)]
+struct Waiting {
+    packets: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Waiting {
+    /// Notes that a message came in; false if there is no room for it.
+    fn enter(&self, bytes: usize) -> bool {
+        let packets = self.packets.fetch_add(1, Ordering::Relaxed);
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = packets < INBOX && (before == 0 || before + bytes <= INBOX_BYTES);
+        if !fits {
+            self.leave(bytes);
+        }
+        fits
+    }
+
+    fn leave(&self, bytes: usize) {
+        self.packets.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// The end of an inbox that its shard reads.
 pub(crate) struct Arrivals {
     receiver: Receiver<Handoff>,
-    packets: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
 }
 
 impl Inbox {
     pub(crate) fn new() -> (Self, Arrivals) {
         let (sender, receiver) = async_channel::unbounded();
-        let packets = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::<Waiting>::default();
         let arrivals = Arrivals {
             receiver,
-            packets: Arc::clone(&packets),
+            waiting: Arc::clone(&waiting),
         };
-        (Self { sender, packets }, arrivals)
+        (Self { sender, waiting }, arrivals)
     }
 
     /// Puts in anything but a message; false if the shard has ended.
@@ -75,8 +100,7 @@ impl Inbox {
 
     /// Puts in a message; gives it back if there is no room.
     pub(crate) fn put_packet(&self, packet: Packet) -> Option<Packet> {
-        if self.packets.fetch_add(1, Ordering::Relaxed) >= INBOX {
-            self.packets.fetch_sub(1, Ordering::Relaxed);
+        if !self.waiting.enter(packet.len()) {
             return Some(packet);
         }
         self.put(Handoff::Packet(packet));
@@ -155,7 +179,7 @@ impl Shard {
                 Handoff::Run(what) => what(&self),
                 Handoff::Link(moved) => self.adopt(*moved),
                 Handoff::Packet(packet) => {
-                    inbox.packets.fetch_sub(1, Ordering::Relaxed);
+                    inbox.waiting.leave(packet.len());
                     self.deliver_from_afar(packet);
                 }
             }
@@ -168,7 +192,7 @@ impl Shard {
             accepted: true,
             spawner,
         };
-        match Link::start(self, moved.socket, origin, Some(moved.unread)) {
+        match Link::start(self, moved.socket, origin, Some(&moved.unread)) {
             Ok(link) => {
                 let mut packet = moved.packet;
                 packet.via = Some(link.address);

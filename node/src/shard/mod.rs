@@ -30,6 +30,9 @@ pub use crate::table::Load;
 use crate::table::{Entry, Table};
 use crate::worker::Worker;
 
+/// Below this a shard could not take in a frame of the largest size beside its other work.
+const LEAST_MEMORY: usize = 24 << 20;
+
 const LISTENER: FlowId = FlowId::new(1);
 const OUTGOING: FlowId = FlowId::new(2);
 const ACCEPTED: FlowId = FlowId::new(3);
@@ -70,6 +73,8 @@ struct Inner {
     sink: Cell<Option<LocalAddress>>,
     ending: Cell<bool>,
     pool: Pool,
+    /// What ends of connections that held too much will give back soon.
+    relieved: Cell<usize>,
     counters: Arc<Counters>,
     limits: Arc<Limits>,
     /// Links open on all shards.
@@ -100,7 +105,8 @@ impl Shard {
             opened: OPENED,
             sink: Cell::new(None),
             ending: Cell::new(false),
-            pool: Pool::default(),
+            pool: Pool::new((limits.memory / peers.len().max(1)).max(LEAST_MEMORY)),
+            relieved: Cell::new(0),
             counters,
             limits,
             links,
@@ -402,10 +408,50 @@ impl Shard {
         self.0.table.borrow()
     }
 
+    /// Ends what holds most while there is more than the limit: frames that are not finished, and what
+    /// waits for somebody who does not read.
+    pub(crate) fn relieve(&self) {
+        if self.0.pool.excess() <= self.0.relieved.get() {
+            return;
+        }
+        self.0.pool.sweep();
+        while self.0.pool.excess() > self.0.relieved.get() {
+            let holders = self
+                .entries()
+                .into_iter()
+                .filter_map(|(_, entry)| match entry {
+                    Entry::Link(ref link) => Some((link.held(), entry)),
+                    Entry::Stream(ref stream) => Some((stream.held(), entry)),
+                    _ => None,
+                });
+            let Some((held, entry)) = holders.max_by_key(|(held, _)| *held) else {
+                return;
+            };
+            if held == 0 {
+                return;
+            }
+            self.0.relieved.set(self.0.relieved.get() + held);
+            match entry {
+                Entry::Link(link) => {
+                    tracing::warn!(peer = %link.peer, held, "closed a connection: memory is used up");
+                    link.close(CloseReason::MemoryLimit);
+                }
+                Entry::Stream(stream) => {
+                    tracing::warn!(held, "reset a stream: memory is used up");
+                    stream.stop(self, CloseReason::MemoryLimit);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Calls everything that has deadlines, about four times a second.
     pub(crate) async fn keep_time(self) {
         loop {
             monoio::time::sleep(std::time::Duration::from_millis(250)).await;
+            self.0.pool.sweep();
+            self.0.relieved.set(0);
+            self.0.counters.memory.set(self.0.pool.held() as u64);
             let entries = self.entries();
             // Links first: what the others send now is not to count as waiting.
             for (_, entry) in &entries {

@@ -179,7 +179,7 @@ impl Shard {
         };
         let (mut buffer, range) = packet.into_payload();
         buffer.truncate(range.end);
-        let mut answer = Packet::wrap(buffer, range.start, &route, &own, &self.0.pool);
+        let mut answer = Packet::wrap(buffer, range.start, &route, &own);
         if let Some(link) = link {
             return match answer {
                 Ok(answer) => link.transmit_composed(self, answer),

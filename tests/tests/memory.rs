@@ -1,0 +1,162 @@
+//! Memory stays below its limit whatever strangers do, and who takes it loses it.
+
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use culvert_proto::bare;
+use culvert_proto::forwarder::STATIC_FORWARDING_SERVICE;
+use culvert_tests::chain::{Edge, NAME, Relay};
+use culvert_tests::net::{connect, echo};
+use culvert_tests::service::Service;
+use culvert_tests::wire::{Wire, framed, message};
+use culvert_tests::{PATIENCE, alone, metrics, proc};
+
+const MIB: u64 = 1 << 20;
+/// What the relay may take for messages.
+const LIMIT: u64 = 64;
+/// What it may take in all: that, one message in each hand, the program and its allocator.
+const MOST: u64 = 2 * LIMIT + 64;
+
+fn relay() -> Relay {
+    Relay::start(&[
+        "--allow-plain-registration",
+        "--max-memory",
+        &LIMIT.to_string(),
+    ])
+}
+
+/// A name whose owner does not read.
+fn deaf_owner(relay: &Relay, name: &str) -> Wire {
+    let mut wire = Wire::open(relay.address);
+    wire.send_message(&[STATIC_FORWARDING_SERVICE], &["me"], &bare::string(name));
+    wire.message();
+    wire
+}
+
+/// Peers that are honest: they must notice nothing.
+struct Honest {
+    client: std::net::TcpStream,
+    _running: Vec<Box<dyn std::any::Any>>,
+}
+
+impl Honest {
+    fn start(relay: &Relay) -> Self {
+        let service = Service::echo();
+        let (owner, user) = (Edge::new(), Edge::new());
+        let outlet = owner.outlet(relay.address, service.address(), &[&user.identifier]);
+        let inlet = user.inlet(relay.address, &[&owner.identifier]);
+        let mut client = connect(inlet.address);
+        echo(&mut client, NAME.as_bytes()).expect("echo");
+        Self {
+            client,
+            _running: vec![
+                Box::new(service),
+                Box::new((owner, user)),
+                Box::new((outlet, inlet)),
+            ],
+        }
+    }
+
+    fn check(&mut self) {
+        echo(&mut self.client, &[5; 100_000]).expect("honest peers go on");
+    }
+}
+
+/// Looks at the relay, and at its honest users, until the attack is over.
+fn watch(relay: &Relay, honest: &mut Honest, attack: &[thread::JoinHandle<()>]) {
+    let since = Instant::now();
+    while attack.iter().any(|part| !part.is_finished()) {
+        assert!(since.elapsed() < PATIENCE * 3, "the attack does not end");
+        let resident = proc::resident(relay.process.id()) / MIB;
+        assert!(resident < MOST, "{resident} MiB");
+        honest.check();
+        thread::sleep(Duration::from_millis(20));
+    }
+    let peak = proc::peak_resident(relay.process.id()) / MIB;
+    assert!(peak < MOST, "peak of {peak} MiB");
+    honest.check();
+}
+
+fn closed_for_memory(relay: &Relay) -> f64 {
+    metrics::scrape(relay.metrics).count("memory_limit")
+}
+
+#[test]
+fn large_messages_to_one_who_does_not_read() {
+    const SENDERS: usize = 60;
+    let _turn = alone();
+    let relay = relay();
+    let mut honest = Honest::start(&relay);
+    let _deaf = deaf_owner(&relay, "deaf");
+    let one = framed(&message(
+        &["forward_to_deaf", "x"],
+        &["y"],
+        &vec![9; 8 << 20],
+    ));
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|_| {
+            let (mut wire, one) = (Wire::open(relay.address), one.clone());
+            thread::spawn(move || {
+                let limit = Some(Duration::from_secs(2));
+                wire.stream.set_write_timeout(limit).expect("a limit");
+                // Either it gets through, or the relay has stopped reading or closed it.
+                let _ = wire.stream.write_all(&one);
+            })
+        })
+        .collect();
+    watch(&relay, &mut honest, &senders);
+    assert!(closed_for_memory(&relay) > 0.0);
+}
+
+#[test]
+fn unfinished_messages() {
+    const SENDERS: usize = 60;
+    let _turn = alone();
+    let relay = relay();
+    let mut honest = Honest::start(&relay);
+    let one = framed(&message(&["nobody"], &["y"], &vec![9; 12 << 20]));
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|_| {
+            let (mut wire, one) = (Wire::open(relay.address), one.clone());
+            thread::spawn(move || {
+                let _ = wire.stream.write_all(&one[..one.len() - 1]);
+                // Held until the others have sent theirs.
+                thread::sleep(Duration::from_secs(2));
+            })
+        })
+        .collect();
+    watch(&relay, &mut honest, &senders);
+    assert!(closed_for_memory(&relay) > 0.0);
+}
+
+/// A small message that waits keeps the buffer it arrived in: here the rest of each such buffer was for
+/// nobody.
+#[test]
+fn small_messages_that_keep_large_buffers() {
+    const SENDERS: usize = 4;
+    let _turn = alone();
+    let relay = relay();
+    let mut honest = Honest::start(&relay);
+    let _deaf = deaf_owner(&relay, "deaf");
+    let mut round = framed(&message(&["forward_to_deaf", "x"], &["y"], &[9; 1500]));
+    let filler = framed(&message(&["nobody"], &["y"], &[9; 4000]));
+    while round.len() < 250 << 10 {
+        round.extend_from_slice(&filler);
+    }
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|_| {
+            let (mut wire, round) = (Wire::open(relay.address), round.clone());
+            thread::spawn(move || {
+                let limit = Some(Duration::from_secs(2));
+                wire.stream.set_write_timeout(limit).expect("a limit");
+                for _ in 0..3000 {
+                    if wire.stream.write_all(&round).is_err() {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    watch(&relay, &mut honest, &senders);
+}
