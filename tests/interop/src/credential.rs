@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use ockam::access_control::{AllowAll, DenyAll};
 use ockam::errcode::{Kind, Origin};
 use ockam::identity::models::{CredentialAndPurposeKey, CredentialSchemaIdentifier};
 use ockam::identity::utils::AttributesBuilder;
@@ -13,7 +14,7 @@ use ockam::identity::{
     CredentialRetriever, CredentialRetrieverCreator, Identifier, SecureChannelListenerOptions,
     SecureChannelOptions,
 };
-use ockam::{Address, Context, Error, Node, Result, TryClone as _, route};
+use ockam::{Address, Context, Error, Node, Result, route};
 use serde_json::json;
 
 use crate::{KeyType, event, identity};
@@ -61,7 +62,8 @@ impl Presented {
         });
         issued.issue(0).await?;
         if let Some(every) = options.refresh {
-            let (issued, ctx) = (Arc::clone(&issued), ctx.try_clone()?);
+            let ctx = ctx.new_detached(Address::random_local(), DenyAll, AllowAll)?;
+            let issued = Arc::clone(&issued);
             tokio::spawn(async move { issued.keep_fresh(ctx, Duration::from_millis(every)).await });
         }
         Ok(Self(Some(issued)))

@@ -1,6 +1,7 @@
 //! The three roles, each played by Ockam or by Culvert.
 
 use std::fmt;
+use std::fs;
 use std::net::SocketAddr;
 
 use culvert_tests::chain::{self, Edge, NAME};
@@ -48,10 +49,7 @@ pub struct OckamHome {
 impl OckamHome {
     /// Makes one.
     pub fn new(key_type: &str) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("ockam-home-")
-            .tempdir()
-            .expect("a state directory");
+        let directory = Self::directory();
         let shown = Self::command(&directory)
             .args(["--type", key_type, "identity"])
             .run();
@@ -63,6 +61,13 @@ impl OckamHome {
         }
     }
 
+    fn directory() -> TempDir {
+        tempfile::Builder::new()
+            .prefix("ockam-home-")
+            .tempdir()
+            .expect("a state directory")
+    }
+
     fn command(directory: &TempDir) -> Spec {
         Spec::new(env!("CARGO_BIN_EXE_ockam-node"))
             .arg("--home")
@@ -72,6 +77,33 @@ impl OckamHome {
     /// The program with this identity.
     pub fn program(&self) -> Spec {
         Self::command(&self.directory)
+    }
+
+    /// Where the identity is.
+    pub fn path(&self) -> &str {
+        self.directory.path().to_str().expect("a path of UTF-8")
+    }
+
+    /// A copy of the identity as it is now.
+    pub fn duplicate(&self) -> Self {
+        let directory = Self::directory();
+        for entry in fs::read_dir(&self.directory).expect("the directory") {
+            let entry = entry.expect("an entry");
+            let to = directory.path().join(entry.file_name());
+            fs::copy(entry.path(), to).expect("copy a file");
+        }
+        Self {
+            directory,
+            identifier: self.identifier.clone(),
+        }
+    }
+
+    /// Replaces its key by a new one.
+    pub fn rotate(&self) {
+        let shown = self.program().arg("rotate").run();
+        let shown: Value = serde_json::from_str(&shown).expect("JSON of an identity");
+        assert_eq!(shown["event"], "rotated");
+        assert_eq!(shown["identifier"], *self.identifier);
     }
 }
 

@@ -14,8 +14,10 @@ use culvert_crypto::secret::Secret;
 use culvert_crypto::trust::Trust;
 use culvert_crypto::vault::{KeyType, SigningVault as _, SoftwareVault};
 use culvert_proto::frame;
+use culvert_proto::identity::decode_exact;
 use culvert_proto::message::Message;
 use culvert_proto::route::Route;
+use culvert_proto::secure_channel::RefreshCredentials;
 use culvert_proto::secure_channel::inner::{self, Inner};
 use culvert_tests::PATIENCE;
 use culvert_tests::net::{ANY_PORT, connect, eventually};
@@ -35,16 +37,27 @@ pub fn now() -> u64 {
         .as_secs()
 }
 
-/// An identity made from fixed numbers, valid from now on.
-pub fn endpoint() -> Endpoint {
+/// An identity made from fixed numbers, valid from now on; its key is replaced for each of the types
+/// given.
+pub fn endpoint(changes: &[KeyType]) -> Endpoint {
     let mut vault = SoftwareVault::new();
-    let key = vault
-        .generate(KeyType::Ed25519, &Secret::new([7; 32]))
-        .expect("a key");
-    let identity = Identity::create(&vault, &key, now(), now() + 3600).expect("an identity");
+    let mut generate = |number: u8, key_type| {
+        let key = vault.generate(key_type, &Secret::new([number; 32]));
+        key.expect("a key")
+    };
+    let first = generate(100, KeyType::Ed25519);
+    let more: Vec<_> = (1..)
+        .zip(changes)
+        .map(|(n, &kind)| generate(n, kind))
+        .collect();
+    let (now, until) = (now(), now() + 3600);
+    let mut identity = Identity::create(&vault, &first, now, until).expect("an identity");
+    for key in more {
+        identity = identity.rotate(&vault, &key, now, until).expect("a change");
+    }
     let secret = Secret::new([8; 32]);
     let public = purpose_key::channel_key(&secret);
-    let attestation = purpose_key::attest(&vault, &identity, &public, now()).expect("attestation");
+    let attestation = purpose_key::attest(&vault, &identity, &public, now).expect("attestation");
     Endpoint::new(&identity, secret, attestation, Vec::new()).expect("an endpoint")
 }
 
@@ -154,9 +167,14 @@ pub struct Channel {
 
 impl Channel {
     /// Opens one to the listener at the end of the way.
-    pub fn initiate(mut link: Link, way: &[&str]) -> Self {
+    pub fn initiate(link: Link, way: &[&str]) -> Self {
+        Self::initiate_as(&endpoint(&[]), link, way)
+    }
+
+    /// The same as somebody.
+    pub fn initiate_as(me: &Endpoint, mut link: Link, way: &[&str]) -> Self {
         let mut known = BTreeMap::new();
-        let (initiator, message) = Initiator::start(&endpoint(), Trust::Anyone, [9; 32]);
+        let (initiator, message) = Initiator::start(me, Trust::Anyone, [9; 32]);
         link.send(route(way), route(&[DECRYPTOR]), message);
         let answer = link.receive();
         assert_eq!(answer.onward, route(&[DECRYPTOR]));
@@ -180,7 +198,7 @@ impl Channel {
         let first = link.receive();
         assert_eq!(first.onward, route(way));
         let (responder, message) =
-            Responder::accept(&endpoint(), Trust::Anyone, [9; 32], &first.payload)
+            Responder::accept(&endpoint(&[]), Trust::Anyone, [9; 32], &first.payload)
                 .expect("message 1");
         let way = first.return_route;
         link.send(way.clone(), route(&[DECRYPTOR]), message);
@@ -259,6 +277,22 @@ impl Channel {
             message: message.clone(),
         });
         Some(message)
+    }
+
+    /// How many credentials the other end presented in the handshake.
+    pub fn presented(&self) -> usize {
+        self.keys.peer_credentials.len()
+    }
+
+    /// Waits until the other end presents other credentials.
+    pub fn receive_refresh(&mut self) -> RefreshCredentials {
+        let mut payload = self.link.receive().payload;
+        let opened = self.keys.open.open(&mut payload).expect("open");
+        let plaintext = &payload[opened.plaintext];
+        let Ok(Inner::Refresh { content }) = inner::parse(plaintext) else {
+            panic!("not a refresh: {plaintext:02x?}");
+        };
+        decode_exact(&plaintext[content]).expect("a refresh")
     }
 
     /// Waits until the other end says that it is closed, in exactly those bytes.
