@@ -56,8 +56,8 @@ pub const MAX_FLOW_CONSUMERS: usize = 1024 * 1024;
 /// Most producers, and most spawners, in one set of flow controls.
 pub const MAX_FLOW_PRODUCERS: usize = 1024 * 1024;
 
-/// Longest UDP datagram that every receiver of the reference takes, in bytes: what is sent to a peer
-/// of whom nothing else is known.
+/// Longest UDP datagram that every receiver of the reference takes, in bytes: what is sent to a
+/// peer of whom nothing else is known.
 ///
 /// Specification: `protocol/01-transport.md` 4.2.
 pub const UDP_DATAGRAM: usize = 508;
@@ -100,8 +100,8 @@ const _: () = assert!(MAX_HANDSHAKE + 2 * MAX_ROUTE + 64 <= MAX_FRAME);
 const _: () = assert!(MAX_REQUEST + 2 * MAX_ROUTE + 64 <= MAX_FRAME);
 // A relay worker's address is the prefix and the name.
 const _: () = assert!("forward_to_".len() + MAX_RELAY_NAME <= MAX_ADDRESS);
-// The longest message, in parts of the usual size, fits into what one UDP peer may have waiting, with
-// the few bytes per part that are spent on knowing where it belongs.
+// The longest message, in parts of the usual size, fits into what one UDP peer may have waiting,
+// with the few bytes per part that are spent on knowing where it belongs.
 const _: () = assert!(MAX_FRAME.div_ceil(UDP_DATAGRAM - UDP_HEADER) <= UDP_PEER_PARTS);
 const _: () = assert!(MAX_FRAME + 4 * UDP_PEER_PARTS <= UDP_PEER_BYTES);
 const _: () = assert!(UDP_PEER_BYTES <= UDP_BYTES);

@@ -1,7 +1,7 @@
 //! The rendezvous: a UDP service that tells nodes their public address.
 //!
-//! Specification: `protocol/01-transport.md` 5.1. A node behind a NAT asks through the socket it will
-//! use; the service answers with where the datagram came from.
+//! Specification: `protocol/01-transport.md` 5.1. A node behind a NAT asks through the socket it
+//! will use; the service answers with where the datagram came from.
 //!
 //! ```text
 //! request    82 00 80          Ping
@@ -90,8 +90,8 @@ pub enum Response {
     Pong,
     /// Where the request came from, in [canonical](udp::canonical) form.
     ///
-    /// The reference would take any text. Its services only write IP addresses, and we look nothing up
-    /// that a peer tells us.
+    /// The reference would take any text. Its services only write IP addresses, and we look nothing
+    /// up that a peer tells us.
     GetMyAddress(SocketAddr),
 }
 

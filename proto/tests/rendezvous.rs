@@ -1,4 +1,5 @@
-//! The rendezvous: messages against the reference's, and what the service answers, limits and forgets.
+//! The rendezvous: messages against the reference's, and what the service answers, limits and
+//! forgets.
 
 mod common;
 

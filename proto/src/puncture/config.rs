@@ -7,18 +7,20 @@ use core::net::SocketAddr;
 pub struct Config {
     /// Most time for the answer of the rendezvous. The reference waits 3 s.
     pub rendezvous_ms: u64,
-    /// Most time for the Acknowledge. The reference waits 10 s; its responder needs up to 3 of them.
+    /// Most time for the Acknowledge. The reference waits 10 s; its responder needs up to 3 of
+    /// them.
     pub acknowledge_ms: u64,
     /// Most time until the path is open, once both addresses are known. The reference's inlet waits
     /// 10 s, its responder for ever.
     pub open_ms: u64,
     /// An open path without a Pong for this long is closed. As in the reference.
     pub silence_ms: u64,
-    /// Pause between two requests to the rendezvous, and between two Pings until the path is open; at
-    /// least 1. The reference asks the rendezvous once and pings once a second.
+    /// Pause between two requests to the rendezvous, and between two Pings until the path is open;
+    /// at least 1. The reference asks the rendezvous once and pings once a second.
     pub probe_ms: u64,
-    /// Pause between two Pings along an open path; at least 1. As in the reference. A NAT forgets an
-    /// idle path after 30 s or more, and the reference's end needs our answers, not our questions.
+    /// Pause between two Pings along an open path; at least 1. As in the reference. A NAT forgets
+    /// an idle path after 30 s or more, and the reference's end needs our answers, not our
+    /// questions.
     pub keep_alive_ms: u64,
 }
 

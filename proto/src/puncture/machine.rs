@@ -25,10 +25,10 @@ struct Peer {
 /// Either side of one puncture, without its socket.
 ///
 /// After a constructor or any other call, and when [`Self::deadline_ms`] has passed, call
-/// [`Self::poll`] until it returns `None`, and do what it says. Feed every message that arrives on the
-/// socket, put together, to [`Self::on_message`], and on the initiator the answer from the relay to
-/// [`Self::on_acknowledge`]. Look at [`Self::phase`] after each. Times are milliseconds of any clock
-/// that does not go back.
+/// [`Self::poll`] until it returns `None`, and do what it says. Feed every message that arrives on
+/// the socket, put together, to [`Self::on_message`], and on the initiator the answer from the
+/// relay to [`Self::on_acknowledge`]. Look at [`Self::phase`] after each. Times are milliseconds of
+/// any clock that does not go back.
 ///
 /// Nothing is queued, so state is of fixed size: each message that comes leads to at most one that
 /// goes. Messages for the peer before the path is open are the caller's to keep, or to send through
@@ -217,8 +217,8 @@ impl Puncture {
     /// Takes the payload that answers our Initiate.
     ///
     /// # Errors
-    /// [`PunctureError`] when there is nothing to acknowledge, which changes nothing; or when it has no
-    /// usable address, which is the end.
+    /// [`PunctureError`] when there is nothing to acknowledge, which changes nothing; or when it
+    /// has no usable address, which is the end.
     pub fn on_acknowledge(&mut self, now_ms: u64, payload: &[u8]) -> Result<(), PunctureError> {
         if self.phase != Phase::Negotiating || self.owes_negotiation {
             return Err(PunctureError::Unexpected);
@@ -288,8 +288,8 @@ impl Puncture {
         }
     }
 
-    /// A message to no worker: from a responder that has not heard us. If it names the worker that the
-    /// peer told, it shows where the peer is.
+    /// A message to no worker: from a responder that has not heard us. If it names the worker that
+    /// the peer told, it shows where the peer is.
     fn on_nobodys(&mut self, now_ms: u64, source: SocketAddr, return_route: RouteView<'_>) {
         let is_peer = match (&self.peer, return_route.first()) {
             (Some(peer), Some(first)) => first == AddressRef::local(&peer.worker),
@@ -360,8 +360,8 @@ impl Puncture {
 
     /// Opens a path that works both ways, and puts off its end.
     ///
-    /// The peer needs an answer of ours as we need one of its: an end of the reference keeps messages
-    /// until then. If its Pings do not come, there can be none.
+    /// The peer needs an answer of ours as we need one of its: an end of the reference keeps
+    /// messages until then. If its Pings do not come, there can be none.
     fn keep_open(&mut self) {
         let heard_ms = self.peer.as_ref().and_then(|peer| peer.paths.heard_ms());
         let Some(heard_ms) = heard_ms.filter(|_| self.heard_ping) else {

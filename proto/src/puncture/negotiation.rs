@@ -6,8 +6,8 @@ use crate::limits::MAX_ADDRESS;
 use crate::udp;
 use core::net::{IpAddr, SocketAddr};
 
-/// One side's half of the negotiation. Initiate and Acknowledge look alike; who gets it knows which it
-/// is.
+/// One side's half of the negotiation. Initiate and Acknowledge look alike; who gets it knows which
+/// it is.
 ///
 /// ```text
 /// 82              array of 2

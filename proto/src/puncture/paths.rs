@@ -21,8 +21,8 @@ struct Heard {
     was_pinged: bool,
 }
 
-/// Where Pings go: to the place the peer told, until another answers; and to one other place that it
-/// was heard from. The last such place counts.
+/// Where Pings go: to the place the peer told, until another answers; and to one other place that
+/// it was heard from. The last such place counts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paths {
     told: SocketAddr,

@@ -62,9 +62,9 @@ pub struct Seen {
 
 /// Answers requests, and remembers who was seen from where.
 ///
-/// The reference remembers nothing and answers everything. Nothing on the wire needs the memory: it is
-/// there so that nobody can have more datagrams sent to a host than a few per second by forging its
-/// address, and for the operator. Requests carry no name, so *who* is the IP address.
+/// The reference remembers nothing and answers everything. Nothing on the wire needs the memory: it
+/// is there so that nobody can have more datagrams sent to a host than a few per second by forging
+/// its address, and for the operator. Requests carry no name, so *who* is the IP address.
 #[derive(Debug)]
 pub struct Service {
     config: Config,
@@ -159,11 +159,11 @@ impl Service {
     }
 }
 
-/// Where a request came from: the first UDP address of its return route, which our own transport put
-/// there. `None` if it came another way.
+/// Where a request came from: the first UDP address of its return route, which our own transport
+/// put there. `None` if it came another way.
 ///
-/// The route must be that of a message from a UDP socket: on one from elsewhere a UDP address is only
-/// what its sender wrote.
+/// The route must be that of a message from a UDP socket: on one from elsewhere a UDP address is
+/// only what its sender wrote.
 #[must_use]
 pub fn asker(return_route: RouteView<'_>) -> Option<SocketAddr> {
     return_route

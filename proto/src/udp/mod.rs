@@ -1,8 +1,8 @@
 //! The UDP transport: transport messages cut into datagrams and put together again.
 //!
 //! Specification: `protocol/01-transport.md` 4. There is no handshake, no acknowledgement and no
-//! retransmission: a message arrives whole or not at all. What travels is the [message](crate::message)
-//! that TCP carries too, without the length in front of it:
+//! retransmission: a message arrives whole or not at all. What travels is the
+//! [message](crate::message) that TCP carries too, without the length in front of it:
 //!
 //! ```text
 //! message (up to 16 MiB)  = part 0 | part 1 | ... | last part
@@ -11,10 +11,10 @@
 //!
 //! [`Splitter`] makes datagrams, [`Reassembler`] takes them. What the reference does and we do not:
 //!
-//! * it sends a message whose length is a multiple of the part size with an empty last part, which it
-//!   refuses itself. We never send one, and take it when it comes: the message is complete.
-//! * a repeated part makes it forget the message, a repeated message is delivered again. Here neither
-//!   changes anything.
+//! * it sends a message whose length is a multiple of the part size with an empty last part, which
+//!   it refuses itself. We never send one, and take it when it comes: the message is complete.
+//! * a repeated part makes it forget the message, a repeated message is delivered again. Here
+//!   neither changes anything.
 //! * it keeps what it has of every peer for ever. Here everything is limited and expires.
 //!
 //! # Example
@@ -56,8 +56,8 @@ use crate::address::{Address, AddressRef, UDP};
 use crate::limits::MAX_SOCKET_ADDRESS;
 use core::net::SocketAddr;
 
-/// The routing address of a UDP peer: type 2, value `ip:port`. A receiver puts it into return routes
-/// (`protocol/01-transport.md` 4.4).
+/// The routing address of a UDP peer: type 2, value `ip:port`. A receiver puts it into return
+/// routes (`protocol/01-transport.md` 4.4).
 #[must_use]
 pub fn peer_address(peer: SocketAddr) -> Address {
     Address::new(UDP, canonical(peer).to_string())
@@ -65,8 +65,8 @@ pub fn peer_address(peer: SocketAddr) -> Address {
 
 /// The peer that a routing address of type 2 stands for; `None` for other types and other values.
 ///
-/// The reference also resolves host names here. A peer could then choose whom we ask for which name,
-/// so names are for the operator and are resolved before they become addresses.
+/// The reference also resolves host names here. A peer could then choose whom we ask for which
+/// name, so names are for the operator and are resolved before they become addresses.
 #[must_use]
 pub fn peer_of(address: AddressRef<'_>) -> Option<SocketAddr> {
     if address.transport != UDP {

@@ -110,8 +110,8 @@ impl Peer {
         Ok(Received::Stored)
     }
 
-    /// Moves the window so that `number`, which is not older than it, is in it, and returns its place.
-    /// Messages that fall out are lost.
+    /// Moves the window so that `number`, which is not older than it, is in it, and returns its
+    /// place. Messages that fall out are lost.
     fn advance_to(&mut self, number: RoutingNumber) -> usize {
         let steps = number.steps_from(self.oldest);
         let shift = (steps + 1).saturating_sub(self.slots.len() as u16);

@@ -68,8 +68,8 @@ pub struct Config {
     pub bytes: usize,
     /// A message that gets no new part for this long is forgotten, in milliseconds.
     pub stale_ms: u64,
-    /// A peer of whom nothing was accepted for this long is forgotten, in milliseconds. Until then a
-    /// peer that starts again with an older number is not heard.
+    /// A peer of whom nothing was accepted for this long is forgotten, in milliseconds. Until then
+    /// a peer that starts again with an older number is not heard.
     pub idle_ms: u64,
 }
 
@@ -136,7 +136,8 @@ impl<K: Ord> Reassembler<K> {
         }
     }
 
-    /// Takes one datagram from `from` at `now_ms`, in milliseconds of any clock that does not go back.
+    /// Takes one datagram from `from` at `now_ms`, in milliseconds of any clock that does not go
+    /// back.
     ///
     /// # Errors
     /// [`Refusal`] when it was dropped. Others are not affected.

@@ -22,8 +22,8 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// A splitter whose first message gets the number `first`, which should be random. Datagrams are
-    /// at most [`UDP_DATAGRAM`] bytes long.
+    /// A splitter whose first message gets the number `first`, which should be random. Datagrams
+    /// are at most [`UDP_DATAGRAM`] bytes long.
     #[must_use]
     pub const fn new(first: RoutingNumber) -> Self {
         Self {
@@ -32,8 +32,8 @@ impl Splitter {
         }
     }
 
-    /// The same with datagrams of at most `longest` bytes, for peers known to take them. At least one
-    /// byte of the message goes into each, and none is longer than [`MAX_UDP_DATAGRAM`].
+    /// The same with datagrams of at most `longest` bytes, for peers known to take them. At least
+    /// one byte of the message goes into each, and none is longer than [`MAX_UDP_DATAGRAM`].
     #[must_use]
     pub fn with_longest_datagram(self, longest: usize) -> Self {
         let part = longest

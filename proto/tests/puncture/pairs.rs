@@ -62,8 +62,8 @@ fn every_pair_of_nats() {
             continue;
         }
         assert_eq!(are_open(&world), [true; 2], "{kinds:?}");
-        // Asking, telling and a few trips, not a second. The first Ping of a symmetric responder comes
-        // before its initiator can tell whose it is.
+        // Asking, telling and a few trips, not a second. The first Ping of a symmetric responder
+        // comes before its initiator can tell whose it is.
         let most_ms = match kinds[1] {
             Kind::Symmetric => 350,
             _ => 100,

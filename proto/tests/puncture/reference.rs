@@ -1,5 +1,5 @@
-//! An end that behaves as `protocol/01-transport.md` 5.2 and 5.3 describe the reference: it asks once,
-//! pings once a second, answers where a Ping came from, and believes only what it was told.
+//! An end that behaves as `protocol/01-transport.md` 5.2 and 5.3 describe the reference: it asks
+//! once, pings once a second, answers where a Ping came from, and believes only what it was told.
 
 use crate::support::{RENDEZVOUS, message, route, socket};
 use core::net::SocketAddr;
