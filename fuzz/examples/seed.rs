@@ -27,7 +27,9 @@ fn main() -> io::Result<()> {
     write("portal", portals())?;
     write("handshake", handshakes())?;
     write("transport", transports())?;
-    write("change_history", change_histories())
+    write("change_history", change_histories())?;
+    write("datagram", datagrams())?;
+    write("puncture", punctures())
 }
 
 /// Replaces the seeds of one target.
@@ -206,5 +208,84 @@ fn transports() -> Vec<Vec<u8>> {
     ]
     .to_vec();
     seeds.extend([in_order, gaps, late, far, damaged]);
+    seeds
+}
+
+/// Recorded ones, and sequences of parts: in order, mixed, repeated, of several peers, with pauses.
+fn datagrams() -> Vec<Vec<u8>> {
+    let mut seeds = hex_members("udp_messages", &["hex"]);
+    let recorded = [
+        "udp_session_fragmented",
+        "udp_session_exact_multiple",
+        "udp_session_rendezvous",
+    ];
+    for session in recorded {
+        let datagrams = hex_members(session, &["hex"]);
+        let raw = datagrams.iter().filter(|datagram| datagram.len() < 256);
+        seeds.push(
+            raw.flat_map(|d| tagged(0x0c, &[&[0, d.len() as u8], &d[..]].concat()))
+                .collect(),
+        );
+        seeds.extend(datagrams);
+    }
+    // Kind, pause, number, index, total, length.
+    let parts = |order: &[u8], kind: u8, pause: u8| -> Vec<u8> {
+        let events = order.iter();
+        let events = events.map(|index| [kind, pause, index >> 4, index & 0x0f, 4, 20]);
+        events.flatten().collect()
+    };
+    seeds.push(parts(&[0, 1, 2, 3, 0x13, 0x12, 0x11, 0x10], 0, 0));
+    seeds.push(parts(&[0, 0x10, 1, 0x11, 2, 0x12, 2, 3, 3, 0x13], 1, 0));
+    seeds.push(parts(&[0, 1, 2, 0x50, 3, 0x51, 0x52, 0x53], 2, 5));
+    seeds.push(parts(&[0, 1, 2, 3], 0x13, 0xff));
+    seeds.push(
+        (0..4)
+            .flat_map(|peer| parts(&[0, 1, 2, 3], peer, 0))
+            .collect(),
+    );
+    let sizes: Vec<u8> = (0..8)
+        .flat_map(|index| [0, 0, index / 2, index % 2, 9, 200])
+        .collect();
+    seeds.push([sizes, parts(&[0x73], 0, 0)].concat());
+    seeds
+}
+
+/// Single messages, and both roles on their way to an open path and beyond.
+fn punctures() -> Vec<Vec<u8>> {
+    let mut seeds = hex_members("udp_messages", &["hex"]);
+    seeds.retain(|message| message.first() == Some(&0x82));
+    seeds.extend(hex_members("udp_session_puncture", &["payload_hex"]));
+    // Kind: who sent it in the upper three bits, what it is below.
+    let event =
+        |kind: u8, pause: u8, bytes: &[u8]| [&[kind, pause, bytes.len() as u8][..], bytes].concat();
+    let rendezvous = |kind: u8| 1 << 5 | kind;
+    let peer = |kind: u8| 2 << 5 | kind;
+    let located = event(rendezvous(4), 1, b"\x82\x01\x81\x6e192.0.2.9:1000");
+    let acknowledge = event(1, 1, b"\x82\x6e192.0.2.2:1000\x81\x18p");
+    let ping = event(peer(5), 1, &[0x82, 0, 0x80]);
+    let pong = event(peer(5), 1, &[0x82, 1, 0x80]);
+    let elsewhere = |what: &[u8]| event(3 << 5 | 5, 1, what);
+    let payload = event(
+        peer(5),
+        1,
+        &[0x82, 2, 0x83, 0x80, 0x80, 0x82, 1, 0x18, 0xff],
+    );
+    let initiator = [&[0][..], &located, &acknowledge].concat();
+    let responder = [&[1][..], &located].concat();
+    for start in [initiator, responder] {
+        let open = [&start[..], &ping, &pong].concat();
+        let nobodys = event(3 << 5 | 3, 1, &[0x82, 0, 0x80]);
+        let moved = [
+            elsewhere(&[0x82, 0, 0x80]),
+            event(0x1f, 200, &[]),
+            event(0x1f, 200, &[]),
+            elsewhere(&[0x82, 1, 0x80]),
+        ];
+        seeds.push([&open[..], &payload, &event(2, 1, b"\x17\x18")].concat());
+        seeds.push([&open[..], &moved.concat()].concat());
+        seeds.push([&start[..], &nobodys, &elsewhere(&[0x82, 1, 0x80]), &ping].concat());
+        seeds.push([&start[..], &event(0x1f, 255, &[]).repeat(10)].concat());
+        seeds.push(start);
+    }
     seeds
 }

@@ -19,26 +19,30 @@
 
 mod cbor;
 mod change_history;
+mod datagram;
 mod frame;
 mod handshake;
 mod input;
 mod message_rewrite;
 mod portal;
+mod puncture;
 mod transport;
 
 pub use cbor::cbor;
 pub use change_history::change_history;
+pub use datagram::datagram;
 pub use frame::frame;
 pub use handshake::{genuine_handshake, handshake};
 pub use message_rewrite::message_rewrite;
 pub use portal::portal;
+pub use puncture::puncture;
 pub use transport::transport;
 
 /// A target: its name, which is also that of its corpus, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("frame", frame),
     ("message_rewrite", message_rewrite),
     ("cbor", cbor),
@@ -46,4 +50,6 @@ pub const TARGETS: [Target; 7] = [
     ("handshake", handshake),
     ("transport", transport),
     ("change_history", change_history),
+    ("datagram", datagram),
+    ("puncture", puncture),
 ];
