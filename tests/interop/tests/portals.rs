@@ -41,10 +41,12 @@ fn in_clear(kind: Kind, scenario: &Scenario, messages: usize) -> Vec<Line> {
         .args(["outlet", "--listen", "127.0.0.1:0"])
         .args(["--to", &service.address().to_string()])
         .start("ockam outlet");
-    let listening = outlet.event("listening");
-    let tap = Tap::start(listening.text("address").parse().expect("an address"));
+    let tap = Tap::start(listening(&outlet));
     let inlet_home = Home::new(kind, "ed25519");
-    let (_inlet, address) = inlet_home.inlet_over(&Way::in_clear(tap.address()), &[]);
+    let way = Way::in_clear(tap.address());
+    let inlet = inlet_home.start_inlet(&way, &[], inlet_home.one_link());
+    let address = listening(&inlet);
+    inlet.event("up");
     (scenario.client)(connect(address));
     let said = || record::tapped(&tap, 0);
     eventually("all messages", PATIENCE, || match said().len() {
@@ -200,7 +202,7 @@ fn inlets_behind_a_channel() {
         for kind in Kind::BOTH {
             let port = Port::open();
             let home = Home::new(kind, "ed25519");
-            let inlet = home.start_inlet(&Way::via(port.address(), NAME), &[], &[]);
+            let inlet = home.start_inlet(&Way::via(port.address(), NAME), &[], home.one_link());
             let way = format!("forward_to_{NAME}");
             let mut channel = Channel::respond(port.accept(), &[&way, "api"]);
             let address = listening(&inlet);

@@ -21,7 +21,8 @@ const CLIENT: &str = "a056cea4740c5d4e3e620894e40f3794";
 
 /// Starts an outlet that registers `bob` in clear, and waits until it has.
 fn register_bob(home: &Home, relay: SocketAddr) -> Process {
-    let process = home.start_outlet(relay, "bob", free_address(), &[], &["--plain-registration"]);
+    let more = [home.one_link(), &["--plain-registration"]].concat();
+    let process = home.start_outlet(relay, "bob", free_address(), &[], &more);
     process.event("registered");
     process
 }
@@ -117,7 +118,7 @@ fn registered_through_a_channel() {
     for kind in Kind::BOTH {
         let port = Port::open();
         let home = Home::new(kind, "p256");
-        let outlet = home.start_outlet(port.address(), "bob", free_address(), &[], &[]);
+        let outlet = home.start_outlet(port.address(), "bob", free_address(), &[], home.one_link());
         let mut channel = Channel::respond(port.accept(), &["api"]);
         let request = channel.receive();
         channel.answer(&request, "forward_to_bob", b"\x0eforward_to_bob".to_vec());
@@ -189,7 +190,8 @@ fn introduced() {
         let [ockam, culvert] = Kind::BOTH.map(|kind| {
             let port = Port::open();
             let home = Home::new(kind, key_type);
-            let _outlet = home.start_outlet(port.address(), "bob", free_address(), &[], &[]);
+            let _outlet =
+                home.start_outlet(port.address(), "bob", free_address(), &[], home.one_link());
             let channel = Channel::respond(port.accept(), &["api"]);
             let [history] = channel.known.values().collect::<Vec<_>>()[..] else {
                 panic!("one peer");

@@ -148,6 +148,14 @@ impl Home {
         }
     }
 
+    /// Arguments that make an edge use one link, as an Ockam node does.
+    pub fn one_link(&self) -> &'static [&'static str] {
+        match self {
+            Self::Culvert { .. } => &["--shards", "1"],
+            Self::Ockam(_) => &[],
+        }
+    }
+
     /// Starts an outlet and waits until it is registered.
     pub fn outlet(
         &self,
@@ -279,9 +287,9 @@ impl Way {
     }
 }
 
-/// Where an inlet listens, once it says so.
-pub fn listening(inlet: &Process) -> SocketAddr {
-    let listening = inlet.event("listening");
+/// Where a program listens, once it says so.
+pub fn listening(program: &Process) -> SocketAddr {
+    let listening = program.event("listening");
     listening.text("address").parse().expect("an address")
 }
 

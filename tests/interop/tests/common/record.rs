@@ -4,11 +4,12 @@ use std::fmt::{self, Write as _};
 use std::fs;
 
 use culvert_proto::address::Address;
+use culvert_proto::cbor;
+use culvert_proto::forwarder::{self, Registration, Reply, Request};
 use culvert_proto::frame::{self, Decoded};
 use culvert_proto::message::Message;
 use culvert_proto::portal::PortalMessage;
 use culvert_proto::route::Route;
-use culvert_proto::{bare, cbor, forwarder};
 use culvert_tests::bins;
 use culvert_tests::tap::{Direction, Frame, Tap};
 use serde_json::Value;
@@ -241,7 +242,8 @@ fn route(route: &Route, known: &mut Vec<Vec<u8>>) -> String {
 /// own messages have no tracing context where Ockam always writes `{}`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Marker {
-    /// Behind the name in a registration.
+    /// Behind the name in a registration: that messages may be forwarded over the link, and with a
+    /// channel which of several links this is.
     Registration,
     /// Behind the address in a confirmation; only in answer to the same.
     Confirmation,
@@ -327,16 +329,14 @@ fn marked(expected: &str, got: &str) -> Option<Marker> {
     if let Ok(PortalMessage::Ping { ext: Some(_) }) = PortalMessage::decode(&got) {
         return Some(Marker::Ping);
     }
-    // Flags, no more: one link, over which messages are to be forwarded.
-    let (text, flags) = bare::read_string(&got).ok()?;
-    if flags.len() != forwarder::MARKER.len() + 1 {
-        return None;
+    if let Ok(request) = Request::decode(&got)
+        && request.registration == Registration::Named("bob")
+        && request.encode().is_ok_and(|encoded| encoded == got)
+    {
+        return Some(Marker::Registration);
     }
-    match text {
-        "bob" => Some(Marker::Registration),
-        "forward_to_bob" => Some(Marker::Confirmation),
-        _ => None,
-    }
+    let confirmed = Reply::decode(&got).ok()?;
+    (confirmed.encode() == got).then_some(Marker::Confirmation)
 }
 
 /// As inside of a channel, where messages have no tracing context.
