@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::BytesMut;
+use monoio::io::{AsyncWriteRent, OwnedWriteHalf};
+use monoio::net::TcpStream;
 
 use crate::notify::{Gate, Notify};
 use crate::sys::IovBatch;
@@ -34,6 +36,19 @@ pub(crate) enum Work {
     Drained,
     /// Stop now.
     Stop,
+}
+
+/// Writes what a socket takes of a batch; what was written is gone from it. None if the socket takes
+/// nothing any more.
+pub(crate) async fn write_some(
+    half: &mut OwnedWriteHalf<TcpStream>,
+    mut batch: IovBatch,
+) -> (IovBatch, Option<usize>) {
+    batch.seal();
+    let (result, mut batch) = half.writev(batch).await;
+    let written = result.ok().filter(|n| *n > 0);
+    batch.consume(written.unwrap_or(0));
+    (batch, written)
 }
 
 /// Buffers waiting to be written to one socket.

@@ -26,8 +26,8 @@ use crate::route::RouteView;
 pub const FORWARDING_SERVICE: &str = "forwarding_service";
 /// Address of the service that the reference uses for given names. Both behave alike.
 pub const STATIC_FORWARDING_SERVICE: &str = "static_forwarding_service";
-/// Address of the service of Culvert relays that the first message on each further link of a process
-/// goes to: the registration that will be made over it. It is not answered.
+/// Address of the service of Culvert relays that the first message on a link goes to when the process
+/// has several: the registration that will be made over it. It is not answered.
 pub const PLACEMENT: &str = "culvert_placement";
 /// What the address of a relay worker starts with.
 pub const PREFIX: &str = "forward_to_";

@@ -85,11 +85,11 @@ impl Worker for ForwardingService {
     }
 }
 
-/// Address of the service that a further link of an edge begins with.
+/// Address of the service that a link of an edge begins with.
 pub(crate) const PLACEMENT: &[u8] = forwarder::PLACEMENT.as_bytes();
 
-/// Has further links of an edge go to shards where it has none yet. The first message of such a link
-/// is what its registration will be.
+/// Has the links of an edge go to different shards. The first message of such a link is what its
+/// registration will be.
 pub(crate) struct Placement(pub Arc<Relay>);
 
 impl Worker for Placement {
@@ -100,7 +100,7 @@ impl Worker for Placement {
         else {
             return None;
         };
-        self.0.registry.shard_for(name, lane, shard.shards())
+        Some(self.0.registry.shard_for(name, lane, shard.shards()))
     }
 
     fn handle(&self, _: &Shard, _: LocalAddress, _: Packet) -> Outcome {

@@ -186,18 +186,19 @@ impl Registry {
         Ok(members.map(|member| member.forwarder).collect())
     }
 
-    /// The shard that a further connection of a process that holds the name had better be on, so that
-    /// its connections are on as many shards as there are.
-    pub(crate) fn shard_for(&self, name: &str, lane: Lane, shards: u8) -> Option<u8> {
+    /// The shard that a connection of a process had better be on, so that its connections are on as
+    /// many shards as there are: as far from that of another as their numbers are.
+    pub(crate) fn shard_for(&self, name: &str, lane: Lane, shards: u8) -> u8 {
+        let shards = i32::from(shards.max(1));
         let names = self.names();
-        let owner = names.owners.get(name)?;
-        let first = owner.members.iter().min_by_key(|member| member.lane)?;
-        if owner.process != Some(lane.process) {
-            return None;
-        }
-        let ahead = i32::from(lane.number) - i32::from(first.lane);
-        let shard = i32::from(first.forwarder.shard()) + ahead;
-        u8::try_from(shard.rem_euclid(i32::from(shards.max(1)))).ok()
+        let owner = names.owners.get(name);
+        let owner = owner.filter(|owner| owner.process == Some(lane.process));
+        let shard_of_lane_0 = match owner.and_then(|owner| owner.members.first()) {
+            Some(other) => i32::from(other.forwarder.shard()) - i32::from(other.lane),
+            None => lane.process.to_be_bytes()[0].into(),
+        };
+        let shard = (shard_of_lane_0 + i32::from(lane.number)).rem_euclid(shards);
+        u8::try_from(shard).unwrap_or(0)
     }
 
     /// Notes that the owner of a name is being asked; false if it is already.

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use super::CLASSES;
 
 /// Free buffers of each class a shard keeps for later.
-const KEPT: [usize; 3] = [256, 64, 16];
+const KEPT: [usize; 3] = [256, 64, 8];
 /// How many retired buffers are looked at for one that is free again.
 const LOOKS: usize = 4;
 /// Bounds of what may be queued for one destination before its sources stop being read.

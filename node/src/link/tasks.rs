@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::BytesMut;
 use culvert_proto::frame;
 use monoio::buf::SliceMut;
-use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf};
+use monoio::io::{AsyncReadRent, OwnedReadHalf, OwnedWriteHalf};
 use monoio::net::TcpStream as Socket;
 
 use super::Link;
 use crate::buffer::ReadBuffer;
 use crate::packet::Packet;
-use crate::queue::Work;
+use crate::queue::{Work, write_some};
 use crate::reason::CloseReason;
 use crate::shard::{MovedLink, Shard};
 use crate::sys::{self, IovBatch};
@@ -207,17 +207,15 @@ async fn write(
             }
             Work::Write => {}
         }
-        batch.seal();
-        let (result, back) = half.writev(batch).await;
+        let (back, written) = write_some(&mut half, batch).await;
         batch = back;
-        match result {
-            Ok(n) if n > 0 => {
-                batch.consume(n);
+        match written {
+            Some(n) => {
                 link.queue.wrote(n);
                 shard.counters().bytes_out.add(n as u64);
                 shard.counters().writes.add(1);
             }
-            _ => {
+            None => {
                 link.close(CloseReason::Io);
                 break;
             }

@@ -10,7 +10,7 @@ use culvert_crypto::Identifier;
 use culvert_proto::portal::{self, Received};
 use culvert_proto::route::Route;
 use monoio::buf::SliceMut;
-use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::io::{AsyncReadRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 
 use crate::buffer::{CLASSES, HEADROOM, TAILROOM};
@@ -18,7 +18,7 @@ use crate::channel::Channel;
 use crate::key::{Key, LocalAddress};
 use crate::notify::{Gate, Notify};
 use crate::packet::Packet;
-use crate::queue::CHUNK;
+use crate::queue::{CHUNK, write_some};
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::sys::{IovBatch, SocketFd};
@@ -437,12 +437,10 @@ async fn write(shard: &Shard, stream: &Rc<Stream>, mut half: OwnedWriteHalf<TcpS
             }
             Next::End => break,
         }
-        batch.seal();
-        let (result, back) = half.writev(batch).await;
+        let (back, written) = write_some(&mut half, batch).await;
         batch = back;
-        match result {
-            Ok(n) if n > 0 => {
-                batch.consume(n);
+        match written {
+            Some(n) => {
                 stream.written.set(stream.written.get() + n as u64);
                 let waiting = stream.waiting.get().saturating_sub(n);
                 stream.waiting.set(waiting);
@@ -451,7 +449,7 @@ async fn write(shard: &Shard, stream: &Rc<Stream>, mut half: OwnedWriteHalf<TcpS
                 }
                 stream.with(shard, |machine| machine.on_written(n));
             }
-            _ => {
+            None => {
                 stream.why.set(CloseReason::Io);
                 stream.with(shard, portal::Stream::on_write_error);
                 break;

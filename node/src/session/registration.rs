@@ -160,6 +160,10 @@ impl Lanes {
         while self.begun.recv().await.is_ok() {}
     }
 
+    fn are_accepted(&self) -> bool {
+        self.begin.is_closed()
+    }
+
     fn accept(&self) {
         self.begin.close();
     }
@@ -261,7 +265,7 @@ impl Session<'_> {
     async fn register(&self, link: &Rc<Link>) -> Result<Registered, String> {
         let (shard, plan) = (self.shard, self.plan);
         let mut route = Shard::route_to(link.address);
-        if shard.number() > 0 {
+        if plan.lanes.are_accepted() {
             let placement = PLACEMENT.as_bytes();
             self.send(&route, placement, &Shard::route_to(shard.sink()))?;
         }
