@@ -4,12 +4,14 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use common::for_each_kind;
 use common::http::{self, Client};
 use common::node::{Home, Kind, OckamHome, Registration, Relay, Way};
 use common::peer::Link;
 use culvert_proto::bare;
+use culvert_proto::limits::MAX_RELAY_NAME;
 use culvert_tests::alone;
 use culvert_tests::chain::NAME;
 use culvert_tests::net::free_address;
@@ -19,6 +21,9 @@ use serde_json::Value;
 
 /// Address of a client's worker.
 const CLIENT: &str = "a056cea4740c5d4e3e620894e40f3794";
+
+/// How long nothing may come when nothing is expected.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// A running Ockam node that passes messages on.
 struct Hop {
@@ -193,4 +198,34 @@ fn services_of_relays() {
         answers
     });
     assert_eq!(answers[0], answers[1]);
+}
+
+/// Which of these names a relay lets a node in clear register.
+fn registered(kind: Kind, names: &[String]) -> Vec<bool> {
+    let relay = Relay::start(kind);
+    let names = names.iter().map(|name| {
+        let mut link = Link::connect(relay.address());
+        let service = route(&["static_forwarding_service"]);
+        link.send(service, route(&[CLIENT]), bare::string(name));
+        let Some(confirmation) = link.receive_within(MOMENT) else {
+            link.send(route(&["echo"]), route(&[CLIENT]), b"next".to_vec());
+            assert_eq!(link.receive().payload, b"next");
+            return false;
+        };
+        let expected = bare::string(&format!("forward_to_{name}"));
+        assert!(confirmation.payload.starts_with(&expected));
+        true
+    });
+    names.collect()
+}
+
+/// Ockam takes names that are longer than what Culvert takes; those are refused in silence, as all
+/// else is.
+#[test]
+fn long_names() {
+    let _turn = alone();
+    let names = [0, 1, 32, 255, 256, 500].map(|length| "n".repeat(length));
+    assert_eq!(registered(Kind::Ockam, &names), [true; 6]);
+    let short = names.iter().map(|name| name.len() <= MAX_RELAY_NAME);
+    assert_eq!(registered(Kind::Culvert, &names), short.collect::<Vec<_>>());
 }

@@ -107,6 +107,16 @@ impl Link {
         self.try_receive().expect("a message")
     }
 
+    /// The next message, if one comes in time.
+    pub fn receive_within(&mut self, limit: Duration) -> Option<Message> {
+        let set =
+            |stream: &TcpStream, limit| stream.set_read_timeout(Some(limit)).expect("a limit");
+        set(&self.stream, limit);
+        let message = self.try_receive();
+        set(&self.stream, PATIENCE);
+        message.ok()
+    }
+
     /// The next message, or why there is none.
     fn try_receive(&mut self) -> io::Result<Message> {
         let mut length = [0; frame::LEN];
@@ -253,11 +263,7 @@ impl Channel {
 
     /// The next message inside, if one comes in time.
     pub fn try_receive(&mut self, limit: Duration) -> Option<Message> {
-        let set = |link: &Link, limit| link.stream.set_read_timeout(Some(limit)).expect("a limit");
-        set(&self.link, limit);
-        let outer = self.link.try_receive();
-        set(&self.link, PATIENCE);
-        let outer = outer.ok()?;
+        let outer = self.link.receive_within(limit)?;
         assert_eq!(outer.onward, route(&[DECRYPTOR]));
         let mut payload = outer.payload;
         let opened = self.keys.open.open(&mut payload).expect("open");

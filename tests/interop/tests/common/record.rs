@@ -41,7 +41,8 @@ pub struct Said {
 /// Reads a message and makes sure that writing it gives the same bytes: no other encoding of the
 /// same fields passes for equal.
 pub fn read(bytes: &[u8]) -> Message {
-    let message = Message::decode(bytes).unwrap_or_else(|error| panic!("{error} in {bytes:02x?}"));
+    let message =
+        Message::decode(bytes).unwrap_or_else(|error| panic!("{error}, {} bytes", bytes.len()));
     assert_eq!(hex::encode(message.encode()), hex::encode(bytes));
     message
 }
