@@ -30,6 +30,8 @@ use common::{config, endpoint, inlet_node, outlet_node, wait_for};
 #[global_allocator]
 static HEAP: dhat::Alloc = dhat::Alloc;
 
+/// Blocks that are let pass: a pool grows when the system keeps a buffer in use for longer than ever.
+const SPARE: u64 = 2;
 /// What is done because time passes, not because messages do.
 const HOUSEKEEPING: [&str; 2] = ["::Shard::keep_time::", "culvert_node::session::"];
 
@@ -146,7 +148,7 @@ fn relay() {
         rounds(500);
         let (taken, by) = blocks(|| rounds(2_000));
         assert!(
-            taken <= 2,
+            taken <= SPARE,
             "{taken} heap blocks for 4000 relayed messages of {size} bytes:{by}"
         );
     }
@@ -188,7 +190,7 @@ fn portal() {
         rounds(500);
         let (taken, by) = blocks(|| rounds(1_000));
         assert!(
-            taken <= 2,
+            taken <= SPARE,
             "{taken} heap blocks for 2000 messages of {size} bytes:{by}"
         );
     }
