@@ -175,6 +175,10 @@ pub struct RunArgs {
     /// Speak to the far side as to an Ockam node: no flow control per stream, no half-close.
     #[arg(long)]
     pub no_extensions: bool,
+    /// Open streams without waiting for an answer. Both ends must be started with it, Ockam's too, and
+    /// a service that refuses shows as a connection that ends.
+    #[arg(long)]
+    pub skip_handshake: bool,
 }
 
 /// Arguments of `outlet`.
@@ -220,7 +224,7 @@ pub struct InletArgs {
     #[arg(long, value_name = "MULTIADDR", conflicts_with_all = ["relay", "via"])]
     pub route: Option<String>,
     /// With --route: accept one without a secure channel. Everybody between can read and change
-    /// the data.
+    /// the data. Some Ockam outlets can be reached so; Culvert's cannot.
     #[arg(long, requires = "route")]
     pub insecure: bool,
     /// Where to listen: HOST:PORT, or a port on 127.0.0.1. Port 0 picks a free one.

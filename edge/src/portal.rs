@@ -207,6 +207,7 @@ fn config(run: &RunArgs) -> Config {
     Config {
         window: run.portal_window,
         extensions: !run.no_extensions,
+        skip_handshake: run.skip_handshake,
         ..Config::default()
     }
 }

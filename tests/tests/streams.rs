@@ -289,3 +289,30 @@ fn an_inlet_refuses_a_stranger() {
         "a channel to a stranger came up"
     );
 }
+
+#[test]
+fn streams_that_skip_the_handshake() {
+    let _turn = alone();
+    const SKIP: &[&str] = &["--skip-handshake"];
+    let service = Service::echo();
+    let relay = Relay::start(&[]);
+    let (owner, user) = (Edge::new(), Edge::new());
+    let (at, to) = (relay.address, service.address());
+    let outlet = owner.start_outlet(at, NAME, to, &[&user.identifier], SKIP);
+    outlet.process.event("registered");
+    let inlet = user.start_inlet(at, NAME, "127.0.0.1:0", &[&owner.identifier], SKIP);
+    inlet.process.event("up");
+    let mut clients: Vec<_> = (0..20).map(|_| connect(inlet.address)).collect();
+    for round in 0..3u8 {
+        for (n, client) in clients.iter_mut().enumerate() {
+            // More than the sockets on the way hold, before the service may be connected.
+            echo(client, &vec![round ^ n as u8; 200_000]).expect("echo");
+        }
+    }
+    assert_eq!((service.accepted(), service.open()), (20, 20));
+    drop(clients);
+    eventually("all connections end", PATIENCE, || match service.open() {
+        0 => Ok(()),
+        open => Err(open),
+    });
+}

@@ -212,6 +212,9 @@ async fn open(
     };
     shard.permit_answers(carrier, stream.address.key);
     stream.flush(shard);
+    if config.skip_handshake {
+        return Ok(stream);
+    }
     loop {
         match monoio::time::timeout(SUSPECT_AFTER, stream.wait_open()).await {
             Ok(Ok(())) => return Ok(stream),

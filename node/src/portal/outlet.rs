@@ -1,10 +1,11 @@
 //! Outlets: streams that reach them are connected to a TCP service.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use culvert_proto::portal::{self, PortalMessage};
+use culvert_proto::portal::{self, PortalMessage, SkipHandshake};
 use monoio::net::TcpStream;
 
 use super::stream::Stream;
@@ -18,6 +19,8 @@ use crate::worker::{Outcome, Worker};
 
 /// Usual address of an outlet.
 pub const OUTLET: &[u8] = b"outlet";
+/// Most streams of inlets that skip the handshake, on one shard.
+const SKIPPING: usize = 100_000;
 /// How long the target may take to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -40,13 +43,84 @@ impl std::fmt::Display for Target {
 pub struct Outlet {
     target: Target,
     config: portal::Config,
+    /// Streams of inlets that skip the handshake, which send everything to the listener.
+    skipping: RefCell<SkipHandshake<Rc<Stream>>>,
 }
 
 impl Outlet {
     /// An outlet to `target`. Who may reach it is decided by where its address is made a consumer:
     /// normally of an authenticated channel listener.
     pub fn new(target: Target, config: portal::Config) -> Self {
-        Self { target, config }
+        Self {
+            target,
+            config,
+            skipping: RefCell::new(SkipHandshake::new(SKIPPING)),
+        }
+    }
+
+    /// Makes the stream for a first message, and connects it.
+    fn open(
+        &self,
+        shard: &Shard,
+        machine: portal::Stream,
+        packet: &Packet,
+    ) -> Result<Rc<Stream>, Refusal> {
+        let via = packet.via.map(|via| via.key);
+        let channel = via.and_then(|key| match shard.table().by_key(key) {
+            Some((_, Entry::Encryptor(channel))) => Some(Rc::clone(channel)),
+            _ => None,
+        });
+        let stream = Stream::open(
+            shard,
+            machine,
+            packet.return_route(),
+            packet.identity,
+            channel,
+            via,
+        )?;
+        if let Some(producer) = packet.producer {
+            let permitted = shard.flow(|f| f.add_consumer(producer.id, stream.address.key));
+            if permitted.is_err() {
+                stream.abort(shard, CloseReason::Local);
+                return Err(Refusal::TooManyPermissions);
+            }
+        }
+        monoio::spawn(connect(
+            shard.clone(),
+            Rc::clone(&stream),
+            self.target.clone(),
+        ));
+        Ok(stream)
+    }
+
+    /// Takes a message of an inlet that skips the handshake (`protocol/03-portals.md` 6).
+    fn handle_skipping(&self, shard: &Shard, packet: Packet) -> Outcome {
+        let back = packet.return_route();
+        let Some(inlet) = back.last() else {
+            return Outcome::Refused(Refusal::BadPayload);
+        };
+        let peer = packet.identity;
+        let known = self.skipping.borrow().find(peer.as_ref(), inlet).cloned();
+        let stream = match known.filter(|stream| stream.ended().is_none()) {
+            Some(stream) => stream,
+            None => {
+                let machine = portal::Stream::outlet_skip_handshake(&self.config);
+                let stream = match self.open(shard, machine, &packet) {
+                    Ok(stream) => stream,
+                    Err(reason) => return Outcome::Refused(reason),
+                };
+                let mut table = self.skipping.borrow_mut();
+                if table
+                    .insert(peer.as_ref(), inlet, Rc::clone(&stream))
+                    .is_err()
+                {
+                    stream.abort(shard, CloseReason::Local);
+                    return Outcome::Refused(Refusal::TooManyStreams);
+                }
+                stream
+            }
+        };
+        stream.receive(shard, packet)
     }
 }
 
@@ -55,6 +129,9 @@ impl Worker for Outlet {
         if packet.onward().hops() != 1 {
             return Outcome::Refused(Refusal::UnexpectedHops);
         }
+        if self.config.skip_handshake {
+            return self.handle_skipping(shard, packet);
+        }
         let Ok(message) = PortalMessage::decode(packet.payload()) else {
             return Outcome::Refused(Refusal::BadPayload);
         };
@@ -62,31 +139,15 @@ impl Worker for Outlet {
             return Outcome::Refused(Refusal::PortalState);
         }
         let machine = portal::Stream::outlet(&self.config, &message);
-        let via = packet.via.map(|via| via.key);
-        let channel = via.and_then(|key| match shard.table().by_key(key) {
-            Some((_, Entry::Encryptor(channel))) => Some(Rc::clone(channel)),
-            _ => None,
-        });
-        let stream = match Stream::open(
-            shard,
-            machine,
-            packet.return_route(),
-            packet.identity,
-            channel,
-            via,
-        ) {
-            Ok(stream) => stream,
-            Err(reason) => return Outcome::Refused(reason),
-        };
-        if let Some(producer) = packet.producer {
-            let permitted = shard.flow(|f| f.add_consumer(producer.id, stream.address.key));
-            if permitted.is_err() {
-                stream.abort(shard, CloseReason::Local);
-                return Outcome::Refused(Refusal::TooManyPermissions);
-            }
+        match self.open(shard, machine, &packet) {
+            Ok(_) => Outcome::Done,
+            Err(reason) => Outcome::Refused(reason),
         }
-        monoio::spawn(connect(shard.clone(), stream, self.target.clone()));
-        Outcome::Done
+    }
+
+    fn tick(&self, _: &Shard, _: LocalAddress) {
+        let mut table = self.skipping.borrow_mut();
+        table.retain(|stream| stream.ended().is_none());
     }
 }
 

@@ -75,6 +75,11 @@ impl<T> SkipHandshake<T> {
         self.streams.get(Key::new(peer, inlet)?.bytes())
     }
 
+    /// Forgets the streams that `is_open` does not accept.
+    pub fn retain(&mut self, is_open: impl Fn(&T) -> bool) {
+        self.streams.retain(|_, stream| is_open(stream));
+    }
+
     /// Open streams.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -172,6 +177,10 @@ mod tests {
             Err(SkipError::AddressTooLong)
         );
         assert_eq!(table.find(None, long), None);
+        table.retain(|stream| *stream == 'b');
+        assert_eq!(table.len(), 1);
+        table.retain(|stream| *stream == 'a');
+        assert!(table.is_empty());
         assert_eq!(table.remove(None, long), None);
     }
 }
