@@ -89,9 +89,9 @@ impl PathWatch {
         self.suspicion.until(|| self.suspected.take()).await
     }
 
-    /// Tells the other lanes that this one gets no answer.
-    pub(crate) fn warn_others(&self) {
-        self.lanes.warn_others(self.number);
+    /// Tells the other lanes that this one gets no answer, and whether it did before.
+    pub(crate) fn warn_others(&self, answers: bool) {
+        self.lanes.warn_others(self.number, answers);
     }
 }
 
@@ -100,8 +100,8 @@ impl PathWatch {
 pub(crate) enum Suspicion {
     /// A client, or the channel, gets no answer.
     NoAnswer,
-    /// Another lane gets none.
-    Warned,
+    /// Another lane gets none; whether it did before.
+    Warned { answers: bool },
 }
 
 /// A listening TCP port at the near end of a portal.

@@ -16,8 +16,8 @@ use crate::shard::Shard;
 enum Word {
     /// Serve this client.
     Client(Client),
-    /// Another lane gets no answer from the far side.
-    Suspect,
+    /// Another lane gets no answer from the far side; whether it did before.
+    Suspect { answers: bool },
 }
 
 /// One lane, as the others see it.
@@ -111,9 +111,9 @@ impl Lanes {
     }
 
     /// Has the other lanes find out whether their far side, mostly the same one, is still there.
-    pub(super) fn warn_others(&self, number: usize) {
+    pub(super) fn warn_others(&self, number: usize, answers: bool) {
         for (_, lane) in self.0.iter().enumerate().filter(|(n, _)| *n != number) {
-            let _ = lane.words.try_send(Word::Suspect);
+            let _ = lane.words.try_send(Word::Suspect { answers });
         }
     }
 
@@ -133,7 +133,7 @@ impl LaneEnd {
                     Word::Client(client) => {
                         monoio::spawn(serve(shard.clone(), client, config, Rc::clone(&watch)));
                     }
-                    Word::Suspect => watch.suspect(Suspicion::Warned),
+                    Word::Suspect { answers } => watch.suspect(Suspicion::Warned { answers }),
                 }
             }
         });

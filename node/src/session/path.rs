@@ -1,5 +1,6 @@
 //! Keeping the way from an inlet to an outlet up.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -69,6 +70,7 @@ pub async fn keep_path(
         credentials: &credentials,
         paths: &paths,
         reporter: &reporter,
+        answers: Cell::new(false),
     };
     let over_link = async |link: &Rc<Link>, backoff: &mut Backoff| {
         let lost = session.over_link(link, backoff).await;
@@ -85,6 +87,8 @@ struct Session<'a> {
     credentials: &'a Credentials,
     paths: &'a PathWatch,
     reporter: &'a Reporter,
+    /// Whether a channel of this portal has been answered: then the next will be too.
+    answers: Cell<bool>,
 }
 
 impl Session<'_> {
@@ -189,12 +193,15 @@ impl Session<'_> {
                 }
             };
             let Some(why) = suspected else { continue };
+            let answers = channel.is_answering() || why == Suspicion::Warned { answers: true };
+            self.answers.set(self.answers.get() || answers);
             if why == Suspicion::NoAnswer {
-                self.paths.warn_others();
+                self.paths.warn_others(self.answers.get());
             }
             // What is looked into is watched as closely as if it had streams.
             channel.in_use(true);
-            let fresh = examine(shard, &built, &channel, link).await;
+            let patience = if self.answers.get() { LOOK } else { NO_ECHO };
+            let fresh = examine(shard, &built, &channel, link, patience).await;
             channel.in_use(false);
             if let Some(path) = fresh {
                 tracing::info!("the far side does not answer: using a new secure channel");
@@ -232,17 +239,13 @@ async fn examine(
     built: &Built,
     channel: &Rc<Channel>,
     link: &Rc<Link>,
+    patience: Duration,
 ) -> Option<Path> {
     let (listener, credentials) = built.listener.as_ref()?;
     let asked = shard.now_ms();
     channel.ping(shard);
     // A far side that is only busy mostly answers before another handshake is worth its price. One
     // that is not known to answer at all may just be connecting to its service.
-    let patience = if channel.is_answering() {
-        LOOK
-    } else {
-        NO_ECHO
-    };
     if monoio::time::timeout(patience, channel.heard_since(asked))
         .await
         .is_ok()
