@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use culvert_crypto::Identifier;
 use culvert_crypto::trust::Trust;
 use culvert_crypto::vault::KeyType;
+use culvert_node::control::listen_address;
 
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
@@ -162,7 +163,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub shards: u8,
     /// Address to serve metrics on (Prometheus text at /metrics).
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     pub metrics: Option<SocketAddr>,
     /// MiB that messages being received or waiting may take; above it what holds most is closed
     /// [default: a quarter of the memory, at most 1024]

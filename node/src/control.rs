@@ -52,6 +52,17 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         .unwrap_or_else(|_| Err(io::Error::other("the resolver ended")))
 }
 
+/// Reads where to listen. Names are not looked up: which of a name's addresses is meant to be open to
+/// others is a decision.
+///
+/// # Errors
+///
+/// What is expected instead.
+pub fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "expected an IP address and a port, for example 127.0.0.1:4000 or [::]:4000")
+}
+
 /// Allows as many open files as this user may have: each connection takes one or two.
 pub fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);

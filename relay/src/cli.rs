@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use culvert_node::control::listen_address;
 
 /// Routes encrypted messages between edges that cannot reach each other.
 ///
@@ -19,7 +20,7 @@ use clap::{Parser, ValueEnum};
 pub(crate) struct Cli {
     /// Address to accept edges on.
     #[arg(long, default_value = "127.0.0.1:4000", env = "CULVERT_RELAY_LISTEN")]
-    #[arg(value_parser = socket_address)]
+    #[arg(value_parser = listen_address)]
     pub listen: SocketAddr,
     /// Directory with the relay's identity; created when missing.
     #[arg(long, env = "CULVERT_HOME")]
@@ -50,7 +51,7 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     pub stall_timeout: u64,
     /// Address to serve metrics on (Prometheus text at /metrics).
-    #[arg(long)]
+    #[arg(long, value_parser = listen_address)]
     pub metrics: Option<SocketAddr>,
     /// Form of what is written to stdout, and of errors.
     #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -64,10 +65,4 @@ pub(crate) enum Output {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// Names are not looked up: which of a name's addresses is meant to be open to others is a decision.
-fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse()
-        .map_err(|_| "expected an IP address and a port, for example 127.0.0.1:4000 or [::]:4000")
 }
