@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::for_each_kind;
 use common::http::{self, Client};
-use common::node::{Home, Kind, OckamHome, Registration, Relay, Way};
+use common::node::{Home, Kind, OckamHome, Registration, Relay, Way, listening};
 use common::peer::Link;
 use culvert_proto::bare;
 use culvert_proto::limits::MAX_RELAY_NAME;
@@ -151,17 +151,40 @@ fn portals_over_two_nodes() {
     let service = http::service();
     Bridge::each(|bridge, at| {
         let hops: Vec<&str> = bridge.hops.iter().map(String::as_str).collect();
-        for outlet in Kind::BOTH {
-            for inlet in Kind::BOTH {
-                let (inlet, outlet) = (Home::new(inlet, "ed25519"), Home::new(outlet, "ed25519"));
-                let allowed = [inlet.identifier()];
-                let to = service.address();
-                let _outlet = outlet.outlet(at, to, &allowed, Registration::Plain);
-                let way = Way::over(bridge.first, &hops);
-                let (_inlet, address) = inlet.inlet_over(&way, &[outlet.identifier()]);
+        for (inlet, outlet) in Kind::pairs() {
+            let (inlet, outlet) = (Home::new(inlet, "ed25519"), Home::new(outlet, "ed25519"));
+            let allowed = [inlet.identifier()];
+            let to = service.address();
+            let _outlet = outlet.outlet(at, to, &allowed, Registration::Plain);
+            let way = Way::over(bridge.first, &hops);
+            let (_inlet, address) = inlet.inlet_over(&way, &[outlet.identifier()]);
+            let mut client = Client::connect(address);
+            client.get(1, 1_000_000).expect("an answer");
+            client.put(2, 1_000_000).expect("an answer");
+        }
+    });
+}
+
+/// Portals that skip the handshake, of both kinds of ends, through both relays.
+#[test]
+fn skipping_the_handshake() {
+    let _turn = alone();
+    for_each_kind("relay", |kind| {
+        for (inlet, outlet) in Kind::pairs() {
+            println!("{inlet} to {outlet}");
+            let service = http::service();
+            let relay = Relay::start(kind);
+            let (inlet, outlet) = (Home::new(inlet, "ed25519"), Home::new(outlet, "ed25519"));
+            let (at, to) = (relay.address(), service.address());
+            let skip = ["--skip-handshake"];
+            let runs = outlet.start_outlet(at, NAME, to, &[inlet.identifier()], &skip);
+            runs.event("registered");
+            let inlet = inlet.start_inlet(&Way::via(at, NAME), &[outlet.identifier()], &skip);
+            let address = listening(&inlet);
+            for n in 0..5 {
                 let mut client = Client::connect(address);
-                client.get(1, 1_000_000).expect("an answer");
-                client.put(2, 1_000_000).expect("an answer");
+                client.get(n, 1_000_000).expect("an answer");
+                client.put(n, 1_000_000).expect("an answer");
             }
         }
     });

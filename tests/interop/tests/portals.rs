@@ -25,10 +25,10 @@ const WORKER: &str = "a056cea4740c5d4e3e620894e40f3794";
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// What an inlet of this kind may do otherwise.
-fn inlet_differences(kind: Kind) -> &'static [Marker] {
+fn inlet_differences(kind: Kind, scenario: &Scenario) -> &'static [Marker] {
     match kind {
-        Kind::Culvert => &[Marker::Ping],
-        Kind::Ockam => &[],
+        Kind::Culvert if scenario.told.is_empty() => &[Marker::Ping],
+        _ => &[],
     }
 }
 
@@ -40,11 +40,13 @@ fn in_clear(kind: Kind, scenario: &Scenario, messages: usize) -> Vec<Line> {
         .program()
         .args(["outlet", "--listen", "127.0.0.1:0"])
         .args(["--to", &service.address().to_string()])
+        .args(scenario.told.iter().copied())
         .start("ockam outlet");
     let tap = Tap::start(listening(&outlet));
     let inlet_home = Home::new(kind, "ed25519");
     let way = Way::in_clear(tap.address());
-    let inlet = inlet_home.start_inlet(&way, &[], inlet_home.one_link());
+    let more = [inlet_home.one_link(), scenario.told].concat();
+    let inlet = inlet_home.start_inlet(&way, &[], &more);
     let address = listening(&inlet);
     inlet.event("up");
     (scenario.client)(connect(address));
@@ -69,7 +71,7 @@ fn inlets_in_clear() {
                 Kind::Culvert => record::said_by(&captured, "near"),
                 Kind::Ockam => Vec::new(),
             };
-            let allowed = inlet_differences(kind);
+            let allowed = inlet_differences(kind, scenario);
             record::compare(&what, &captured, &recorded, allowed, &untraced);
         }
     }
@@ -88,7 +90,7 @@ fn inlets_whose_client_resets() {
     record::compare("ockam inlet, reset", &captured, &recorded, &[], &[]);
     captured.push(disconnect);
     let recorded = in_clear(Kind::Culvert, &CLIENT_RESET, captured.len());
-    let allowed = inlet_differences(Kind::Culvert);
+    let allowed = inlet_differences(Kind::Culvert, &CLIENT_RESET);
     let untraced = record::said_by(&captured, "near");
     record::compare(
         "culvert inlet, reset",
@@ -101,13 +103,17 @@ fn inlets_whose_client_resets() {
 
 /// Does what the captured inlet did, through a channel to an outlet.
 fn replay_inlet(channel: &mut Channel, captured: &[Said]) {
-    let mut outlet = route(&["outlet"]);
+    let outlet = route(&["outlet"]);
+    let mut worker = outlet.clone();
     for said in captured {
         if said.direction == Direction::Up {
+            // One that skips the handshake sends everything to the outlet.
+            let to_outlet = said.message.onward == outlet;
+            let onward = if to_outlet { &outlet } else { &worker };
             let payload = said.message.payload.clone();
-            channel.send(outlet.clone(), route(&[WORKER]), payload);
+            channel.send(onward.clone(), route(&[WORKER]), payload);
         } else {
-            outlet = channel.receive().return_route;
+            worker = channel.receive().return_route;
         }
     }
 }
@@ -121,12 +127,9 @@ fn outlets_behind_a_channel() {
             let service = scenario.service();
             let relay = Relay::start(Kind::Culvert);
             let home = Home::new(kind, "ed25519");
-            let _outlet = home.outlet(
-                relay.address(),
-                service.address(),
-                &[],
-                Registration::Channel,
-            );
+            let (at, to) = (relay.address(), service.address());
+            let outlet = home.start_outlet(at, NAME, to, &[], scenario.told);
+            outlet.event("registered");
             let way = format!("forward_to_{NAME}");
             let link = Link::connect(relay.address());
             let mut channel = Channel::initiate(link, &[&way, "api"]);
@@ -202,7 +205,8 @@ fn inlets_behind_a_channel() {
         for kind in Kind::BOTH {
             let port = Port::open();
             let home = Home::new(kind, "ed25519");
-            let inlet = home.start_inlet(&Way::via(port.address(), NAME), &[], home.one_link());
+            let more = [home.one_link(), scenario.told].concat();
+            let inlet = home.start_inlet(&Way::via(port.address(), NAME), &[], &more);
             let way = format!("forward_to_{NAME}");
             let mut channel = Channel::respond(port.accept(), &[&way, "api"]);
             let address = listening(&inlet);
@@ -219,7 +223,7 @@ fn inlets_behind_a_channel() {
                 &format!("{kind} inlet, {}", scenario.session),
                 &record::lines(&captured, record::bytes),
                 &record::lines(&inside, record::bytes),
-                inlet_differences(kind),
+                inlet_differences(kind, scenario),
                 &[],
             );
         }

@@ -19,6 +19,12 @@ pub enum Kind {
 impl Kind {
     /// Both, the one that is compared with first.
     pub const BOTH: [Self; 2] = [Self::Ockam, Self::Culvert];
+
+    /// All four pairs of ends.
+    pub fn pairs() -> impl Iterator<Item = (Self, Self)> {
+        let with = |one| Self::BOTH.into_iter().map(move |other| (one, other));
+        Self::BOTH.into_iter().flat_map(with)
+    }
 }
 
 impl fmt::Display for Kind {

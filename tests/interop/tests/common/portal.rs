@@ -15,6 +15,8 @@ pub struct Scenario {
     pub service: fn(TcpStream),
     /// What the client does.
     pub client: fn(TcpStream),
+    /// What both ends were told.
+    pub told: &'static [&'static str],
 }
 
 impl Scenario {
@@ -26,7 +28,7 @@ impl Scenario {
 }
 
 /// All that both kinds of inlets and outlets do alike.
-pub const ALIKE: [Scenario; 4] = [
+pub const ALIKE: [Scenario; 5] = [
     Scenario {
         session: "portal_client_close",
         service: answer,
@@ -36,6 +38,7 @@ pub const ALIKE: [Scenario; 4] = [
             stream.read_exact(&mut back).expect("an answer");
             assert_eq!(&back, b"echo:GET / HTTP/1.0\r\n\r\n");
         },
+        told: &[],
     },
     Scenario {
         session: "portal_half_close",
@@ -50,6 +53,7 @@ pub const ALIKE: [Scenario; 4] = [
             stream.shutdown(Shutdown::Write).expect("half close");
             drain(&mut stream, PATIENCE);
         },
+        told: &[],
     },
     Scenario {
         session: "portal_server_first",
@@ -62,6 +66,7 @@ pub const ALIKE: [Scenario; 4] = [
             stream.read_exact(&mut banner).expect("a banner");
             assert_eq!(&banner, b"220 hello\n");
         },
+        told: &[],
     },
     Scenario {
         session: "portal_target_close",
@@ -73,6 +78,18 @@ pub const ALIKE: [Scenario; 4] = [
             let (bytes, end) = drain(&mut stream, PATIENCE);
             assert_eq!((bytes, end), (Vec::new(), net::End::Closed));
         },
+        told: &[],
+    },
+    Scenario {
+        session: "portal_skip_handshake",
+        service: answer,
+        client: |mut stream| {
+            stream.write_all(b"GET").expect("send");
+            let mut back = [0; 8];
+            stream.read_exact(&mut back).expect("an answer");
+            assert_eq!(&back, b"echo:GET");
+        },
+        told: &["--skip-handshake"],
     },
 ];
 
@@ -86,6 +103,7 @@ pub const CLIENT_RESET: Scenario = Scenario {
         stream.read_exact(&mut back).expect("an answer");
         net::reset(stream);
     },
+    told: &[],
 };
 
 /// Sends back what it gets, with a word in front.
