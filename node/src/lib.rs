@@ -35,6 +35,7 @@ pub mod reason;
 pub mod session;
 pub mod shard;
 pub mod store;
+pub mod udp;
 pub mod worker;
 
 pub use histories::SeenHistories;

@@ -12,8 +12,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: Counter,)*
-            refused: [Counter; Refusal::ALL.len()],
-            closed: [Counter; CloseReason::ALL.len()],
+            refused: Row<{ Refusal::ALL.len() }>,
+            closed: Row<{ CloseReason::ALL.len() }>,
         }
 
         /// Sums of the counters of all shards.
@@ -36,10 +36,10 @@ macro_rules! counters {
                 };
                 for shard in shards {
                     $(out.$name = out.$name.wrapping_add(shard.$name.get());)*
-                    for (sum, one) in out.refused.iter_mut().zip(&shard.refused) {
+                    for (sum, one) in out.refused.iter_mut().zip(&shard.refused.0) {
                         *sum += one.get();
                     }
-                    for (sum, one) in out.closed.iter_mut().zip(&shard.closed) {
+                    for (sum, one) in out.closed.iter_mut().zip(&shard.closed.0) {
                         *sum += one.get();
                     }
                 }
@@ -101,6 +101,14 @@ counters! {
     handoffs: "counter", "culvert_handoffs_total", "Messages handed to another shard.";
     /// Waits for a destination that was full.
     waits: "counter", "culvert_waits_total", "Waits for a destination that was full.";
+    /// Datagrams received.
+    datagrams_in: "counter", "culvert_datagrams_total", "UDP datagrams received.";
+    /// Datagrams sent.
+    datagrams_out: "counter", "culvert_sent_datagrams_total", "UDP datagrams sent.";
+    /// Messages over UDP of which parts never came.
+    udp_incomplete: "counter", "culvert_udp_incomplete_total", "Messages over UDP given up for missing parts.";
+    /// Answers of the rendezvous service.
+    rendezvous_answers: "counter", "culvert_rendezvous_answers_total", "Answers of the rendezvous service.";
     /// Bytes of buffers in use, or kept for use soon.
     memory: "gauge", "culvert_memory_bytes", "Bytes of message buffers held.";
     /// Payload bytes copied because a message had no room for its new head.
@@ -133,14 +141,24 @@ impl Counter {
     }
 }
 
+/// Numbers by reason.
+#[derive(Debug)]
+struct Row<const N: usize>([Counter; N]);
+
+impl<const N: usize> Default for Row<N> {
+    fn default() -> Self {
+        Self(core::array::from_fn(|_| Counter::default()))
+    }
+}
+
 impl Counters {
     /// Counts a refusal.
     pub fn refuse(&self, reason: Refusal) {
-        self.refused[reason as usize].add(1);
+        self.refused.0[reason as usize].add(1);
     }
 
     /// Counts an end.
     pub fn close(&self, reason: CloseReason) {
-        self.closed[reason as usize].add(1);
+        self.closed.0[reason as usize].add(1);
     }
 }

@@ -1,5 +1,7 @@
 //! A routed message inside the node.
 
+use std::net::SocketAddr;
+
 use bytes::{Buf, BytesMut};
 use culvert_crypto::Identifier;
 use culvert_proto::flow_control::FlowId;
@@ -7,6 +9,7 @@ use culvert_proto::frame;
 use culvert_proto::message::{self, Layout};
 use culvert_proto::rewrite::Rewrite;
 use culvert_proto::route::{Route, RouteView};
+use culvert_proto::udp;
 
 use crate::buffer::{HEADROOM, Pool, TAILROOM};
 use crate::key::{Key, LocalAddress};
@@ -92,6 +95,26 @@ impl Packet {
         buffer[HEADROOM..HEADROOM + payload.len()].copy_from_slice(payload);
         buffer.truncate(HEADROOM + payload.len());
         Self::wrap(buffer, HEADROOM, onward, return_route)
+    }
+
+    /// Reads a message that came over UDP from `from`, whose address goes in front of its return route
+    /// (`protocol/01-transport.md` 4.4).
+    pub(crate) fn from_peer(message: &[u8], from: SocketAddr) -> Result<Self, Refusal> {
+        let layout = Layout::parse(message).map_err(|_| Refusal::UdpMessage)?;
+        let back: Route = [udp::peer_address(from)].iter().collect();
+        let rewrite = Rewrite {
+            push_return: back.view(),
+            ..Rewrite::default()
+        };
+        let prefix = rewrite
+            .prefix_len(message, &layout)
+            .map_err(|_| Refusal::RouteTooLong)?;
+        let tail = &message[layout.tail_start()..layout.end()];
+        let mut buffer = BytesMut::with_capacity(HEADROOM + prefix + tail.len() + TAILROOM);
+        buffer.resize(HEADROOM + prefix, 0);
+        rewrite.write_prefix(message, &layout, &mut buffer[HEADROOM..]);
+        buffer.extend_from_slice(tail);
+        Self::parse(buffer, HEADROOM).map_err(|_| Refusal::RouteTooLong)
     }
 
     fn message(&self) -> &[u8] {
@@ -210,6 +233,20 @@ impl Packet {
         rewrite.write_prefix(self.message(), &self.layout, &mut front[frame::LEN..]);
         self.buffer.advance(room);
         Ok((Some(front), self.buffer))
+    }
+
+    /// The message to send over UDP, without its first `pop` onward hops.
+    pub(crate) fn into_message(self, pop: usize, pool: &Pool) -> Result<Vec<u8>, Refusal> {
+        let (front, body) = self.into_frame(pop, RouteView::EMPTY, pool)?;
+        let mut message = Vec::new();
+        match front {
+            Some(front) => {
+                message.extend_from_slice(&front[frame::LEN..]);
+                message.extend_from_slice(&body);
+            }
+            None => message.extend_from_slice(&body[frame::LEN..]),
+        }
+        Ok(message)
     }
 
     /// The message as the inside of a secure channel: `84 onward return payload tracing` becomes

@@ -93,6 +93,20 @@ reasons! {
         NoRoute => "no_route",
         /// A connection was gone before it could be used.
         ConnectionLost => "connection_lost",
+        /// A datagram is malformed, or does not fit those of the same message.
+        UdpDatagram => "udp_datagram",
+        /// A datagram came twice, or after its message was over.
+        UdpLate => "udp_late",
+        /// No room is left for parts of messages, or for messages to be sent over UDP.
+        UdpFull => "udp_full",
+        /// What came over UDP is no message.
+        UdpMessage => "udp_message",
+        /// A message could not be sent over UDP.
+        UdpUnsendable => "udp_unsendable",
+        /// A UDP address is missing in a route.
+        NotUdp => "not_udp",
+        /// A host asks the rendezvous service too often.
+        AskedTooOften => "asked_too_often",
     }
 }
 
