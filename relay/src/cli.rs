@@ -50,6 +50,10 @@ pub(crate) struct Cli {
     /// Seconds after which a peer that holds up others is closed.
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     pub stall_timeout: u64,
+    /// UDP address to run a rendezvous service on: anybody may ask it for the address they are seen
+    /// from, which edges need for --direct [default: none]
+    #[arg(long, value_parser = listen_address, value_name = "ADDRESS")]
+    pub rendezvous: Option<SocketAddr>,
     /// Address to serve metrics on (Prometheus text at /metrics).
     #[arg(long, value_parser = listen_address)]
     pub metrics: Option<SocketAddr>,

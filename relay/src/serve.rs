@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use culvert_crypto::channel::Endpoint;
 use culvert_crypto::trust::Trust;
@@ -15,7 +15,7 @@ use culvert_node::node::{Node, NodeConfig};
 use culvert_node::shard::Shard;
 use culvert_node::store::{Store, StoreError};
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
-use culvert_node::{SeenHistories, control};
+use culvert_node::{SeenHistories, control, udp};
 use culvert_proto::forwarder::{FORWARDING_SERVICE, STATIC_FORWARDING_SERVICE};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -28,12 +28,18 @@ use crate::registry::{Most, Registry};
 /// Name of the relay's identity in its state directory.
 const IDENTITY: &str = "relay";
 
+/// How long a service may take to start.
+const START: Duration = Duration::from_secs(10);
+
 /// Why the relay cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The node did not start.
     #[error("{0}")]
     Start(io::Error),
+    /// The rendezvous service did not start.
+    #[error("cannot serve the rendezvous on UDP {0}: {1}")]
+    Rendezvous(SocketAddr, io::Error),
     /// Metrics cannot be served.
     #[error("cannot serve metrics on {0}: {1}")]
     Metrics(SocketAddr, io::Error),
@@ -50,6 +56,7 @@ impl Error {
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::Start(_) => "choose another --listen address, or end what uses this one".into(),
+            Self::Rendezvous(..) => "choose another --rendezvous address".into(),
             Self::Metrics(..) => "choose another --metrics address".into(),
             Self::Identity(error) => error.hint(),
             Self::Signals(_) => {
@@ -90,6 +97,10 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
     let node = Node::start(&config, move |shard| set_up(shard, &endpoint, &relay))
         .map_err(Error::Start)?;
+    let rendezvous = cli
+        .rendezvous
+        .map(|at| serve_rendezvous(&node, at).map_err(|error| Error::Rendezvous(at, error)))
+        .transpose()?;
     let metrics = match cli.metrics {
         None => None,
         Some(at) => {
@@ -102,7 +113,11 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
             Some(at)
         }
     };
-    announce(cli, &node, &identifier, metrics);
+    let services = Services {
+        metrics,
+        rendezvous,
+    };
+    announce(cli, &node, &identifier, services);
     signals.forever().next();
     tracing::info!("ending");
     node.shutdown();
@@ -142,7 +157,25 @@ fn set_up(shard: &Shard, endpoint: &Endpoint, relay: &Arc<Relay>) {
     }
 }
 
-fn announce(cli: &Cli, node: &Node, identifier: &str, metrics: Option<SocketAddr>) {
+/// Where the relay serves something beside messages.
+#[derive(Clone, Copy)]
+struct Services {
+    metrics: Option<SocketAddr>,
+    rendezvous: Option<SocketAddr>,
+}
+
+/// Runs the rendezvous service on the first shard; gives where.
+fn serve_rendezvous(node: &Node, at: SocketAddr) -> io::Result<SocketAddr> {
+    let (answer, answers) = mpsc::channel();
+    node.on_shard(0, move |shard| {
+        let _ = answer.send(udp::serve_rendezvous(shard, at));
+    })?;
+    answers
+        .recv_timeout(START)
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn announce(cli: &Cli, node: &Node, identifier: &str, services: Services) {
     let address = node.address().unwrap_or(cli.listen);
     let (driver, shards) = (node.driver(), node.shards());
     let line = match cli.output {
@@ -152,12 +185,19 @@ fn announce(cli: &Cli, node: &Node, identifier: &str, metrics: Option<SocketAddr
             "identifier": identifier,
             "driver": driver,
             "shards": shards,
-            "metrics": metrics.map(|at| at.to_string()),
+            "metrics": services.metrics.map(|at| at.to_string()),
+            "rendezvous": services.rendezvous.map(|at| at.to_string()),
         })
         .to_string(),
-        Output::Text => format!(
-            "culvert-relay listening on {address} as {identifier} (driver {driver}, {shards} shards)"
-        ),
+        Output::Text => {
+            let rendezvous = services
+                .rendezvous
+                .map_or_else(String::new, |at| format!(", rendezvous on UDP {at}"));
+            format!(
+                "culvert-relay listening on {address} as {identifier} (driver {driver}, {shards} \
+                 shards){rendezvous}"
+            )
+        }
     };
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{line}");

@@ -270,3 +270,25 @@ fn a_stranger_that_does_not_read_cannot_use_an_edge_against_others() {
     );
     echo(&mut connect(chain.address()), b"hello").expect("others are served");
 }
+
+#[test]
+fn the_rendezvous_is_there_only_when_asked_for() {
+    let relay = Relay::start(&["--rendezvous", "127.0.0.1:0"]);
+    let at = relay.listening.text("rendezvous").to_owned();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket
+        .set_read_timeout(Some(PATIENCE))
+        .expect("set a timeout");
+    // GetMyAddress, as an Ockam node of version 0.150 sends it.
+    let question = "8501190daf0001583b848182004a72656e64657a766f757381820058206336323234\
+                    62666362656535306631613832393032623432363737323932643043820180627b7d";
+    let question = hex::decode(question).expect("hexadecimal");
+    socket.send_to(&question, &at).expect("send");
+    let mut answer = [0; 508];
+    let len = socket.recv(&mut answer).expect("an answer");
+    let own = socket.local_addr().expect("an address").to_string();
+    let text = String::from_utf8_lossy(&answer[..len]).into_owned();
+    assert!(text.contains(&own), "{own} is not in {text:?}");
+    let none = Relay::start(&[]);
+    assert!(none.listening.json["rendezvous"].is_null());
+}
