@@ -8,6 +8,7 @@ use culvert_crypto::Identifier;
 use culvert_crypto::trust::Trust;
 use culvert_crypto::vault::KeyType;
 use culvert_node::control::listen_address;
+use culvert_node::udp::RendezvousAt;
 
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
@@ -39,7 +40,8 @@ Example, beside the client:
 
 With --output json there is one object a line on stdout: {\"event\":\"starting\"},
 {\"event\":\"listening\"}, then {\"event\":\"up\"} with the peer each time the secure channel is up, and
-{\"event\":\"down\"} with a reason each time it is not.
+{\"event\":\"down\"} with a reason each time it is not. With --direct there are {\"event\":\"direct\"}
+each time new streams leave the relay, and {\"event\":\"relayed\"} with a reason each time they do not.
 
 Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.";
 
@@ -153,6 +155,31 @@ impl AllowArgs {
     }
 }
 
+/// Whether to leave the relay.
+#[derive(Debug, Args)]
+pub struct DirectArgs {
+    /// Carry streams over UDP straight to the far side where the networks allow it; both ends must be
+    /// started with it. The relay is needed to begin, and used while there is no direct path.
+    #[arg(long)]
+    pub direct: bool,
+    /// The rendezvous service that says how this side is seen from outside [default: the relay's
+    /// host and port, over UDP]
+    #[arg(long, value_name = "HOST:PORT", requires = "direct", value_parser = HostPort::parse_remote)]
+    pub rendezvous: Option<HostPort>,
+}
+
+impl DirectArgs {
+    /// The rendezvous to use, if direct paths are wanted.
+    pub fn rendezvous(&self, relay: (&str, u16)) -> Option<RendezvousAt> {
+        let (host, port) = match &self.rendezvous {
+            Some(at) => (at.host.as_str(), at.port),
+            None => relay,
+        };
+        let host = host.to_owned();
+        self.direct.then_some(RendezvousAt { host, port })
+    }
+}
+
 /// How to run.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -204,6 +231,9 @@ pub struct OutletArgs {
     /// Register without a secure channel to the relay: it cannot tell who holds the name.
     #[arg(long)]
     pub plain_registration: bool,
+    /// Whether to leave the relay.
+    #[command(flatten)]
+    pub direct: DirectArgs,
     /// How to run.
     #[command(flatten)]
     pub run: RunArgs,
@@ -234,6 +264,9 @@ pub struct InletArgs {
     /// Who may be at the other end.
     #[command(flatten)]
     pub allow: AllowArgs,
+    /// Whether to leave the relay.
+    #[command(flatten)]
+    pub direct: DirectArgs,
     /// How to run.
     #[command(flatten)]
     pub run: RunArgs,

@@ -17,6 +17,7 @@ use culvert_node::session::{
     Event, PathPlan, RegistrationPlan, Reporter, keep_path, keep_registered,
 };
 use culvert_node::shard::Shard;
+use culvert_node::udp::{DirectOffer, RendezvousAt};
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
 use culvert_node::{SeenHistories, control};
 use culvert_proto::portal::Config;
@@ -60,6 +61,7 @@ pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Fa
             },
             lanes: Default::default(),
         },
+        rendezvous: args.direct.rendezvous((&args.relay.host, args.relay.port)),
         reporter,
     };
     warn_about(&trust);
@@ -263,6 +265,7 @@ struct OutletPart {
     target: Target,
     config: Config,
     plan: RegistrationPlan,
+    rendezvous: Option<RendezvousAt>,
     reporter: Reporter,
 }
 
@@ -281,6 +284,11 @@ impl OutletPart {
         add(shard, OUTLET, Rc::new(outlet), |key| {
             shard.open_to_channels(key);
         });
+        if let Some(rendezvous) = &self.rendezvous
+            && let Err(reason) = DirectOffer::start(shard, rendezvous.clone())
+        {
+            tracing::error!(%reason, "direct paths cannot be offered");
+        }
         // What was registered without a channel belongs to one connection.
         if shard.number() == 0 || self.plan.trust.is_some() {
             shard.spawn(keep_registered(
@@ -294,7 +302,7 @@ impl OutletPart {
 }
 
 fn plan(args: &InletArgs) -> Result<PathPlan, Failure> {
-    let plan = match (&args.route, &args.relay, &args.via) {
+    let mut plan = match (&args.route, &args.relay, &args.via) {
         (Some(text), _, _) => {
             let trust = match args.allow.trust() {
                 // Without a channel nobody is asked who they are.
@@ -313,6 +321,11 @@ fn plan(args: &InletArgs) -> Result<PathPlan, Failure> {
             ));
         }
     };
+    plan.direct = args.direct.rendezvous((&plan.host, plan.port));
+    if plan.direct.is_some() && plan.legs.is_empty() {
+        let hint = "leave --direct out, or use a route with /secure/";
+        return Err(Failure::usage("--direct needs a secure channel", hint));
+    }
     match plan.legs.last() {
         Some(last) => warn_about(&last.trust),
         None => tracing::warn!("--insecure: everybody between can read and change the data"),
@@ -415,6 +428,15 @@ fn report_event(event: &Event, name: &str, own: &str, output: Output) {
             };
             output.print(text, &json!({ "event": "up", "peer": peer }));
         }
+        Event::Direct { to } => {
+            let to = to.to_string();
+            let text = format!("direct: new streams go over UDP to {to}");
+            output.print(text, &json!({ "event": "direct", "address": to }));
+        }
+        Event::Relayed { reason } => output.print(
+            format!("relayed: {reason}"),
+            &json!({ "event": "relayed", "reason": reason }),
+        ),
         // The log on stderr has it for people.
         Event::Down { reason } => output.emit(&json!({ "event": "down", "reason": reason })),
     }

@@ -107,6 +107,10 @@ counters! {
     datagrams_out: "counter", "culvert_sent_datagrams_total", "UDP datagrams sent.";
     /// Messages over UDP of which parts never came.
     udp_incomplete: "counter", "culvert_udp_incomplete_total", "Messages over UDP given up for missing parts.";
+    /// Direct paths open now.
+    direct_paths: "gauge", "culvert_direct_paths", "Direct paths to other nodes open now.";
+    /// Direct paths opened so far.
+    direct_opened: "counter", "culvert_direct_paths_opened_total", "Direct paths to other nodes opened.";
     /// Answers of the rendezvous service.
     rendezvous_answers: "counter", "culvert_rendezvous_answers_total", "Answers of the rendezvous service.";
     /// Bytes of buffers in use, or kept for use soon.

@@ -103,6 +103,12 @@ reasons! {
         UdpMessage => "udp_message",
         /// A message could not be sent over UDP.
         UdpUnsendable => "udp_unsendable",
+        /// A message does not belong to the direct path it came along, or comes at the wrong time.
+        Puncture => "puncture",
+        /// A direct path is not open.
+        PathNotOpen => "path_not_open",
+        /// A peer proposed too many direct paths, or all peers did.
+        TooManyPaths => "too_many_paths",
         /// A UDP address is missing in a route.
         NotUdp => "not_udp",
         /// A host asks the rendezvous service too often.

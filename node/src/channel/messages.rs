@@ -125,7 +125,7 @@ impl Channel {
                 if let Some(route) = moved
                     && opened.nonce > self.route_nonce.get()
                 {
-                    self.follow(&route);
+                    self.move_to(shard, &route);
                     self.route_nonce.set(opened.nonce);
                 }
                 buffer.truncate(start + message.end);
@@ -164,13 +164,19 @@ impl Channel {
     }
 
     /// Sends by another way from now on: the new hops, then the peer's decryptor as before.
-    fn follow(&self, hops: &Route) {
+    pub(crate) fn move_to(&self, shard: &Shard, hops: &Route) {
         let mut route = hops.clone();
-        let mut current = self.route.borrow_mut();
-        if let Some(last) = current.last() {
-            route.push_back(last);
+        {
+            let mut current = self.route.borrow_mut();
+            if let Some(last) = current.last() {
+                route.push_back(last);
+            }
+            *current = route;
         }
-        *current = route;
+        // It ends with what carries it now, too.
+        if let Some(first) = shard.first_key(hops) {
+            shard.depend(first, self.decryptor.key);
+        }
     }
 
     /// Takes a message for the encryptor address and sends it encrypted.

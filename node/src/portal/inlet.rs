@@ -42,7 +42,10 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct PathWatch {
     lanes: Lanes,
     number: usize,
+    /// Through the relay.
     path: RefCell<Option<Path>>,
+    /// Straight to the far side: preferred while there is one.
+    direct: RefCell<Option<Path>>,
     changed: Notify,
     suspected: Cell<Option<Suspicion>>,
     suspicion: Notify,
@@ -54,28 +57,48 @@ impl PathWatch {
             lanes,
             number,
             path: RefCell::default(),
+            direct: RefCell::default(),
             changed: Notify::default(),
             suspected: Cell::new(None),
             suspicion: Notify::default(),
         }
     }
 
-    /// Sets or clears the path.
+    /// Sets or clears the path through the relay, which every other one depends on.
     pub fn set(&self, path: Option<Path>) {
         self.lanes.set_up(self.number, path.is_some());
+        if path.is_none() {
+            self.direct.replace(None);
+        }
         *self.path.borrow_mut() = path;
         self.changed.notify();
     }
 
-    /// The path, once there is one.
-    async fn wait(&self) -> Path {
+    /// Sets or clears the direct path.
+    pub(crate) fn set_direct(&self, path: Option<Path>) {
+        *self.direct.borrow_mut() = path;
+        self.changed.notify();
+    }
+
+    /// The path through the relay, once there is one.
+    pub(crate) async fn relayed(&self) -> Path {
         self.changed.until(|| self.path.borrow().clone()).await
+    }
+
+    fn current(&self) -> Option<Path> {
+        let direct = self.direct.borrow().clone();
+        direct.or_else(|| self.path.borrow().clone())
+    }
+
+    /// The path for new clients, once there is one.
+    async fn wait(&self) -> Path {
+        self.changed.until(|| self.current()).await
     }
 
     /// Whether this is the path that new clients are given.
     fn is_current(&self, path: &Path) -> bool {
-        let current = self.path.borrow();
-        current.as_ref().map(|now| &now.route) == Some(&path.route)
+        self.current()
+            .is_some_and(|current| current.route == path.route)
     }
 
     /// Notes that the path may not answer any more.

@@ -6,10 +6,12 @@
 //! A node of several shards keeps one link and channel on each of them to the same peer: its *lanes*.
 
 mod connect;
+mod direct;
 mod keep;
 mod path;
 mod registration;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -45,6 +47,16 @@ pub enum Event {
         /// Who is there.
         peer: Option<Identifier>,
     },
+    /// New streams go straight to the far side.
+    Direct {
+        /// Where it is reached over UDP.
+        to: SocketAddr,
+    },
+    /// They go through the relay, though a direct path was asked for.
+    Relayed {
+        /// Why.
+        reason: String,
+    },
     /// It does not work (any more).
     Down {
         /// Why, and what is done about it.
@@ -59,14 +71,15 @@ pub enum Event {
 pub struct Reporter {
     events: async_channel::Sender<Event>,
     up: Arc<AtomicUsize>,
+    direct: Arc<AtomicUsize>,
 }
 
 impl Reporter {
     /// A reporter and the end to read from.
     pub fn new() -> (Self, async_channel::Receiver<Event>) {
         let (events, receiver) = async_channel::bounded(256);
-        let up = Arc::default();
-        (Self { events, up }, receiver)
+        let (up, direct) = Default::default();
+        (Self { events, up, direct }, receiver)
     }
 
     fn report(&self, event: Event) {
@@ -84,6 +97,28 @@ impl Reporter {
     fn went_down(&self, reason: &str) {
         if self.up.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.report(Event::Down {
+                reason: reason.to_owned(),
+            });
+        }
+    }
+
+    /// A lane has a direct path.
+    fn went_direct(&self, event: Event) {
+        if self.direct.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.report(event);
+        }
+    }
+
+    /// A lane has it no more.
+    fn left_direct(&self) {
+        self.direct.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A lane has none (any more). It is news when no other has one.
+    fn relayed(&self, shard: &Shard, was_up: bool, reason: &str) {
+        let speaks = was_up || shard.number() == 0;
+        if speaks && self.direct.load(Ordering::Relaxed) == 0 {
+            self.report(Event::Relayed {
                 reason: reason.to_owned(),
             });
         }

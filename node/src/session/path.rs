@@ -10,6 +10,7 @@ use culvert_proto::address::AddressRef;
 use culvert_proto::route::Route;
 
 use super::connect::connect_channel;
+use super::direct::Upgrade;
 use super::keep::{Lost, keep};
 use super::{Backoff, Event, Reporter};
 use crate::channel::{Channel, Credentials};
@@ -17,6 +18,7 @@ use crate::link::Link;
 use crate::portal::{Path, PathWatch, Suspicion};
 use crate::reason::CloseReason;
 use crate::shard::Shard;
+use crate::udp::RendezvousAt;
 
 /// A channel with streams that is quiet for longer than this is looked into.
 const QUIET_MS: u64 = 1_500;
@@ -47,6 +49,8 @@ pub struct PathPlan {
     pub legs: Vec<Leg>,
     /// Hops behind the last channel, ending with the outlet.
     pub tail: Vec<Vec<u8>>,
+    /// Try for a direct path to the end of the last channel, with the help of this rendezvous.
+    pub direct: Option<RendezvousAt>,
 }
 
 /// A path with what it stands on.
@@ -122,7 +126,11 @@ impl Session<'_> {
             self.reporter.went_up(Event::Up {
                 peer: built.path.peer,
             });
-            let reason = self.supervise(built, link).await;
+            let listener = built.listener.clone();
+            let reason = monoio::select! {
+                reason = self.supervise(built, link) => reason,
+                () = self.upgrade(listener) => continue,
+            };
             self.paths.set(None);
             if let Some(reason) = link.ended() {
                 return Lost::link(reason, true);
@@ -133,6 +141,22 @@ impl Session<'_> {
             }
             self.reporter.went_down(&reason);
         }
+    }
+
+    /// Tries for direct paths; never ends.
+    async fn upgrade(&self, listener: Option<(Route, Credentials)>) {
+        if let (Some(rendezvous), Some((listener, credentials))) = (&self.plan.direct, &listener) {
+            let upgrade = Upgrade {
+                shard: self.shard,
+                rendezvous,
+                paths: self.paths,
+                reporter: self.reporter,
+                listener,
+                credentials,
+            };
+            upgrade.keep().await;
+        }
+        core::future::pending().await
     }
 
     async fn build(&self, link: &Rc<Link>) -> Result<Built, String> {

@@ -23,6 +23,17 @@ const FULL: usize = 8 << 20;
 /// What the kernel is asked to hold in each direction; it may give less.
 const KERNEL_BUFFER: usize = 4 << 20;
 
+/// Of those that a socket is not for.
+const OTHERS: Config = Config {
+    window: 4,
+    peers: 16,
+    peer_parts: 16,
+    peer_bytes: 8 << 10,
+    bytes: 64 << 10,
+    stale_ms: 5_000,
+    idle_ms: 10_000,
+};
+
 /// One bound UDP socket.
 ///
 /// Nothing is acknowledged or sent again: a message arrives whole, or not at all. The send queue is
@@ -32,11 +43,15 @@ pub(crate) struct Socket {
     local: SocketAddr,
     splitter: RefCell<Splitter>,
     reassembler: RefCell<Reassembler>,
+    /// The only peer that may send long messages, if it is known.
+    favoured: Cell<Option<SocketAddr>>,
+    others: RefCell<Reassembler>,
     queue: RefCell<VecDeque<(SocketAddr, Vec<u8>)>>,
     queued: Cell<usize>,
     gate: Rc<Gate>,
-    changed: Notify,
+    ready: Notify,
     closed: Cell<bool>,
+    ended: Notify,
 }
 
 impl Socket {
@@ -62,11 +77,14 @@ impl Socket {
             local,
             splitter: RefCell::new(Splitter::new(RoutingNumber(random::u64() as u16))),
             reassembler: RefCell::new(Reassembler::new(config)),
+            favoured: Cell::new(None),
+            others: RefCell::new(Reassembler::new(OTHERS)),
             queue: RefCell::default(),
             queued: Cell::new(0),
             gate: Rc::default(),
-            changed: Notify::default(),
+            ready: Notify::default(),
             closed: Cell::new(false),
+            ended: Notify::default(),
         });
         monoio::spawn(send_queued(shard.clone(), Rc::clone(&this)));
         Ok(this)
@@ -75,6 +93,11 @@ impl Socket {
     /// Where it is bound.
     pub(crate) const fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Has room for one peer from now on; of others only short messages are taken.
+    pub(crate) fn favour(&self, peer: Option<SocketAddr>) {
+        self.favoured.set(peer);
     }
 
     /// Queues one message.
@@ -91,7 +114,7 @@ impl Socket {
         }
         self.queued.set(queued);
         self.queue.borrow_mut().push_back((to, message));
-        self.changed.notify();
+        self.ready.notify();
         if queued <= HIGH_WATER {
             return Outcome::Done;
         }
@@ -126,7 +149,13 @@ impl Socket {
             shard.counters().datagrams_in.add(1);
             let from = udp::canonical(from);
             let datagram = buffer.get(..len).unwrap_or_default();
-            let mut reassembler = self.reassembler.borrow_mut();
+            let is_other = self.favoured.get().is_some_and(|peer| peer != from);
+            let reassembler = if is_other {
+                &self.others
+            } else {
+                &self.reassembler
+            };
+            let mut reassembler = reassembler.borrow_mut();
             match reassembler.receive(shard.now_ms(), from, datagram) {
                 Ok(Received::Stored) => {}
                 Ok(Received::Message(message)) => return Some((from, message.into_owned())),
@@ -137,10 +166,12 @@ impl Socket {
 
     /// Forgets parts of messages that were lost; to be called about once a second.
     pub(crate) fn expire(&self, shard: &Shard) {
-        let mut reassembler = self.reassembler.borrow_mut();
-        if reassembler.peers() > 0 {
-            let expired = reassembler.expire(shard.now_ms());
-            shard.counters().udp_incomplete.add(expired.messages as u64);
+        for reassembler in [&self.reassembler, &self.others] {
+            let mut reassembler = reassembler.borrow_mut();
+            if reassembler.peers() > 0 {
+                let expired = reassembler.expire(shard.now_ms());
+                shard.counters().udp_incomplete.add(expired.messages as u64);
+            }
         }
     }
 
@@ -149,17 +180,18 @@ impl Socket {
         self.closed.set(true);
         self.queue.borrow_mut().clear();
         self.gate.open();
-        self.changed.notify();
+        self.ready.notify();
+        self.ended.notify();
     }
 
     async fn closed(&self) {
         let is_closed = || self.closed.get().then_some(());
-        self.changed.until(is_closed).await;
+        self.ended.until(is_closed).await;
     }
 
     /// Waits for something to send; none once the socket is closed.
     async fn next(&self) -> Option<(SocketAddr, Vec<u8>)> {
-        self.changed
+        self.ready
             .until(|| match self.closed.get() {
                 true => Some(None),
                 false => self.queue.borrow_mut().pop_front().map(Some),

@@ -129,6 +129,7 @@ fn start_inlet(
             trust: Trust::only(allowed),
         }],
         tail: vec![OUTLET.to_vec()],
+        direct: None,
     };
     let credentials = credentials(me, Trust::Anyone);
     shard.spawn(keep_path(shard.clone(), plan, credentials, paths, reporter));

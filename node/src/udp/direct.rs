@@ -1,0 +1,370 @@
+//! One end of a direct path to another node (`protocol/01-transport.md` 5.2 and 5.3).
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use culvert_crypto::Identifier;
+use culvert_proto::puncture::{
+    Config, Failure, Output, Payload, Phase, Puncture, PunctureError, Received, Setup, Transmit,
+};
+use culvert_proto::route::Route;
+use culvert_proto::udp;
+
+use super::socket::Socket;
+use crate::buffer::{HEADROOM, TAILROOM};
+use crate::key::{Key, LocalAddress};
+use crate::notify::Notify;
+use crate::packet::Packet;
+use crate::random;
+use crate::reason::Refusal;
+use crate::shard::Shard;
+use crate::table::Entry;
+use crate::worker::{Outcome, Worker};
+
+/// Messages that wait for the path to open: the other end may know sooner that it has.
+const HELD: usize = 64;
+/// Pause between two Pings along an open path, and how long one that answers none is believed in.
+const KEEP_ALIVE_MS: u64 = 500;
+const SILENCE_MS: u64 = 3_000;
+/// Memory for incomplete messages of the peer, in bytes.
+const PARTS: usize = 4 << 20;
+
+/// Why there is no direct path.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DirectError {
+    /// No socket could be bound, or no address is left.
+    #[error("cannot bind a UDP socket: {0}")]
+    Bind(io::Error),
+    /// The peer's proposal, or the rendezvous' address, is no good.
+    #[error(transparent)]
+    Puncture(#[from] PunctureError),
+    /// It was not opened, or fell silent.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// How the two ends talk before the path is open.
+pub(super) struct Negotiation {
+    /// Where the Initiate or the Acknowledge goes.
+    pub(super) onward: Route,
+    /// Where the answer is to go.
+    pub(super) back: Route,
+}
+
+/// One end of a direct path: a worker that carries what is sent to it to the other end, on a
+/// socket of its own.
+///
+/// What comes along the path reaches the secure channels of this node with the same peer, and
+/// nothing else: datagrams can be forged, ciphertexts cannot.
+pub(crate) struct Direct {
+    address: Cell<Option<LocalAddress>>,
+    socket: Rc<Socket>,
+    machine: RefCell<Puncture>,
+    peer: Identifier,
+    negotiation: RefCell<Option<Negotiation>>,
+    held: RefCell<VecDeque<Packet>>,
+    was_open: Cell<bool>,
+    removed: Cell<bool>,
+    changed: Notify,
+    /// What counts it, at whoever limits how many there are.
+    _place: Option<Rc<()>>,
+}
+
+impl Direct {
+    /// The side that proposes; [`Self::negotiate_by`] has to follow at once.
+    pub(crate) fn initiate(
+        shard: &Shard,
+        rendezvous: SocketAddr,
+        peer: Identifier,
+    ) -> Result<Rc<Self>, DirectError> {
+        let machine = Puncture::initiator(setup(shard, rendezvous), shard.now_ms())?;
+        Self::start(shard, machine, rendezvous, peer, None)
+    }
+
+    /// The side that got a proposal. `place` is dropped when the path has ended.
+    pub(super) fn respond(
+        shard: &Shard,
+        rendezvous: SocketAddr,
+        peer: Identifier,
+        proposal: (&[u8], Negotiation),
+        place: Rc<()>,
+    ) -> Result<Rc<Self>, DirectError> {
+        let (initiate, negotiation) = proposal;
+        let machine = Puncture::responder(setup(shard, rendezvous), initiate, shard.now_ms())?;
+        let direct = Self::start(shard, machine, rendezvous, peer, Some(place))?;
+        direct.negotiate_by(negotiation);
+        Ok(direct)
+    }
+
+    fn start(
+        shard: &Shard,
+        machine: Puncture,
+        rendezvous: SocketAddr,
+        peer: Identifier,
+        place: Option<Rc<()>>,
+    ) -> Result<Rc<Self>, DirectError> {
+        let any = match udp::canonical(rendezvous).ip() {
+            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        let limits = udp::Config {
+            peers: 16,
+            peer_bytes: PARTS,
+            bytes: PARTS,
+            ..udp::Config::default()
+        };
+        let socket =
+            Socket::bind(shard, SocketAddr::new(any, 0), limits).map_err(DirectError::Bind)?;
+        let direct = Rc::new(Self {
+            address: Cell::new(None),
+            socket: Rc::clone(&socket),
+            machine: RefCell::new(machine),
+            peer,
+            negotiation: RefCell::new(None),
+            held: RefCell::default(),
+            was_open: Cell::new(false),
+            removed: Cell::new(false),
+            changed: Notify::default(),
+            _place: place,
+        });
+        let worker: Rc<dyn Worker> = Rc::<Self>::clone(&direct);
+        let address = shard.add_worker(worker).map_err(|reason| {
+            socket.close();
+            DirectError::Bind(io::Error::other(reason.name()))
+        })?;
+        direct.address.set(Some(address));
+        monoio::spawn(receive(shard.clone(), Rc::clone(&direct)));
+        monoio::spawn(keep_time(shard.clone(), Rc::clone(&direct), address.key));
+        Ok(direct)
+    }
+
+    /// Says how to reach the peer before the path is open.
+    pub(super) fn negotiate_by(&self, negotiation: Negotiation) {
+        self.negotiation.replace(Some(negotiation));
+        self.changed.notify();
+    }
+
+    /// The hop that leads along the path.
+    pub(crate) fn address(&self) -> Option<LocalAddress> {
+        self.address.get().filter(|_| !self.removed.get())
+    }
+
+    /// Where the path leads, once it is open.
+    pub(crate) fn leads_to(&self) -> Option<SocketAddr> {
+        self.machine.borrow().path()
+    }
+
+    /// Ends it, and the channels that use it.
+    pub(crate) fn close(&self, shard: &Shard) {
+        if let Some(address) = self.address() {
+            shard.remove(address.key);
+        }
+    }
+
+    /// Waits until the path is open, and says where it leads.
+    pub(crate) async fn wait_open(&self) -> Result<SocketAddr, Failure> {
+        let ended = async { self.ended().await };
+        let open = self.changed.until(|| self.leads_to());
+        monoio::select! {
+            failure = ended => Err(failure),
+            to = open => Ok(to),
+        }
+    }
+
+    /// Waits until the path has ended.
+    pub(crate) async fn ended(&self) -> Failure {
+        self.changed
+            .until(|| match self.machine.borrow().phase() {
+                Phase::Failed(failure) => Some(failure),
+                _ => self.removed.get().then_some(Failure::Silent),
+            })
+            .await
+    }
+
+    /// Takes the payload of the peer's answer.
+    pub(super) fn on_acknowledge(&self, shard: &Shard, payload: &[u8]) -> Outcome {
+        let taken = self
+            .machine
+            .borrow_mut()
+            .on_acknowledge(shard.now_ms(), payload);
+        self.poll(shard);
+        match taken {
+            Ok(()) => Outcome::Done,
+            Err(_) => Outcome::Refused(Refusal::Puncture),
+        }
+    }
+
+    /// Does what the machine wants done now.
+    fn poll(&self, shard: &Shard) {
+        let now = shard.now_ms();
+        loop {
+            let output = self.machine.borrow_mut().poll(now);
+            match output {
+                Some(Output::Datagrams(transmit)) => self.transmit(shard, transmit),
+                Some(Output::Negotiate(payload)) => {
+                    if let Some(by) = &*self.negotiation.borrow() {
+                        let outcome = shard.send(&by.onward, &by.back, &payload);
+                        shard.settle(outcome, "negotiation of a direct path");
+                    }
+                }
+                None => break,
+            }
+        }
+        let path = self.machine.borrow().path();
+        if path.is_some() {
+            self.socket.favour(path);
+            if !self.was_open.replace(true) {
+                shard.counters().direct_paths.add(1);
+                shard.counters().direct_opened.add(1);
+            }
+            loop {
+                let Some(packet) = self.held.borrow_mut().pop_front() else {
+                    break;
+                };
+                let outcome = self.carry(&packet);
+                shard.settle(outcome, "message that waited for a direct path");
+            }
+        }
+        self.changed.notify();
+    }
+
+    fn transmit(&self, shard: &Shard, transmit: Transmit) {
+        let outcome = self.socket.send(transmit.to, transmit.message);
+        shard.settle(outcome, "message of a puncture");
+    }
+
+    /// Sends a message along the open path.
+    fn carry(&self, packet: &Packet) -> Outcome {
+        let onward = packet.onward().without_first().to_owned();
+        let wrapped = self
+            .machine
+            .borrow()
+            .wrap(&onward, &packet.return_route(), packet.payload());
+        match wrapped {
+            Ok(transmit) => self.socket.send(transmit.to, transmit.message),
+            Err(PunctureError::TooLong(_)) => Outcome::Refused(Refusal::MessageTooLong),
+            Err(_) => Outcome::Refused(Refusal::PathNotOpen),
+        }
+    }
+
+    /// Takes a message that came over the socket.
+    fn take(&self, shard: &Shard, from: SocketAddr, message: &[u8]) -> Outcome {
+        let received = self
+            .machine
+            .borrow_mut()
+            .on_message(shard.now_ms(), from, message);
+        let outcome = match received {
+            Ok(Received::Nothing) => Outcome::Done,
+            Ok(Received::Answer(transmit)) => self.socket.send(transmit.to, transmit.message),
+            Ok(Received::Payload(payload)) => self.deliver(shard, payload),
+            Err(_) => Outcome::Refused(Refusal::Puncture),
+        };
+        self.poll(shard);
+        outcome
+    }
+
+    fn deliver(&self, shard: &Shard, payload: Payload<'_>) -> Outcome {
+        let onward = payload.onward.to_owned();
+        let is_channel = shard.first_key(&onward).is_some_and(|key| {
+            matches!(shard.table().by_key(key), Some((_, Entry::Decryptor(channel)))
+                if channel.peer() == Some(self.peer))
+        });
+        if !is_channel {
+            return Outcome::Refused(Refusal::NotPermitted);
+        }
+        let mut data = Vec::with_capacity(HEADROOM + payload.data.len() + TAILROOM);
+        data.resize(HEADROOM, 0);
+        payload.data.append_to(&mut data);
+        let buffer = BytesMut::from(bytes::Bytes::from(data));
+        match Packet::wrap(buffer, HEADROOM, &onward, &payload.return_route.to_owned()) {
+            Ok(mut packet) => {
+                packet.via = self.address();
+                shard.dispatch(packet)
+            }
+            Err(reason) => Outcome::Refused(reason),
+        }
+    }
+}
+
+impl Worker for Direct {
+    fn handle(&self, _shard: &Shard, _me: LocalAddress, packet: Packet) -> Outcome {
+        if packet.onward().hops() < 2 {
+            return Outcome::Refused(Refusal::UnexpectedHops);
+        }
+        let phase = self.machine.borrow().phase();
+        match phase {
+            Phase::Open => self.carry(&packet),
+            Phase::Probing if self.held.borrow().len() < HELD => {
+                self.held.borrow_mut().push_back(packet);
+                Outcome::Done
+            }
+            _ => Outcome::Refused(Refusal::PathNotOpen),
+        }
+    }
+
+    fn tick(&self, shard: &Shard, _me: LocalAddress) {
+        self.socket.expire(shard);
+    }
+
+    fn removed(&self, shard: &Shard, _me: LocalAddress) {
+        self.removed.set(true);
+        if self.was_open.get() {
+            shard.counters().direct_paths.sub(1);
+        }
+        self.held.borrow_mut().clear();
+        self.socket.close();
+        self.changed.notify();
+    }
+}
+
+fn setup(shard: &Shard, rendezvous: SocketAddr) -> Setup {
+    // Values that look like addresses of this node, and lead nowhere in it.
+    let value = || {
+        let key = Key::new(shard.number(), 0xff_ffff, 0);
+        let tag = random::u64();
+        LocalAddress { key, tag }.text().to_vec()
+    };
+    Setup {
+        rendezvous,
+        worker: value(),
+        reply_to: value(),
+        config: Config {
+            keep_alive_ms: KEEP_ALIVE_MS,
+            silence_ms: SILENCE_MS,
+            ..Config::default()
+        },
+    }
+}
+
+/// The receiving task.
+async fn receive(shard: Shard, direct: Rc<Direct>) {
+    let mut buffer = Vec::new();
+    while let Some((from, message)) = direct.socket.receive(&shard, &mut buffer).await {
+        shard.counters().messages_in.add(1);
+        match direct.take(&shard, from, &message) {
+            // What comes meanwhile waits in the kernel, and is lost when that is full.
+            Outcome::Wait(gate) => gate.passed().await,
+            Outcome::Close(_) | Outcome::Move(_) => {}
+            other => drop(shard.settle(other, "message along a direct path")),
+        }
+    }
+}
+
+/// The task that keeps the deadlines.
+async fn keep_time(shard: Shard, direct: Rc<Direct>, me: Key) {
+    while !direct.removed.get() {
+        direct.poll(&shard);
+        let Some(deadline) = direct.machine.borrow().deadline_ms() else {
+            break;
+        };
+        let pause = deadline.saturating_sub(shard.now_ms()).max(1);
+        // A deadline may come closer meanwhile, by something else that also asks the machine.
+        monoio::time::sleep(Duration::from_millis(pause.min(50))).await;
+    }
+    shard.remove(me);
+}
