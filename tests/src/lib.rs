@@ -8,6 +8,7 @@
 //! * [`service`] has small TCP services to put behind an outlet.
 //! * [`wire`] speaks the transport protocol by hand; [`tap`] listens in on, and meddles with, a leg;
 //!   [`taps`] puts one on each.
+//! * [`nat`] is a network for UDP that loses what it is told to.
 //! * [`metrics`] and [`proc`] look at a process from outside.
 //!
 //! A helper that cannot do what a test asked for panics and says why: that fails the test.
@@ -15,6 +16,7 @@
 pub mod bins;
 pub mod chain;
 pub mod metrics;
+pub mod nat;
 pub mod net;
 pub mod postgres;
 pub mod proc;

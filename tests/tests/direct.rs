@@ -1,0 +1,152 @@
+//! Edges that leave the relay: streams over UDP, and back when that does not work.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use culvert_tests::chain::{Edge, Inlet, NAME, Outlet, Relay};
+use culvert_tests::metrics::scrape;
+use culvert_tests::nat::Nat;
+use culvert_tests::net::{connect, echo, eventually, try_connect};
+use culvert_tests::service::Service;
+use culvert_tests::{PATIENCE, alone};
+
+/// Both edges and their relay; one lane each, so that there is one path.
+struct Pair {
+    relay: Relay,
+    outlet: Outlet,
+    inlet: Inlet,
+}
+
+impl Pair {
+    fn start(to: SocketAddr, rendezvous: &str, outlet_too: bool) -> Self {
+        let relay = Relay::start(&["--rendezvous", "127.0.0.1:0"]);
+        let at = match rendezvous {
+            "" => relay.listening.text("rendezvous").to_owned(),
+            other => other.to_owned(),
+        };
+        let direct = ["--shards", "1", "--direct", "--rendezvous", &at];
+        let theirs = if outlet_too {
+            &direct[..]
+        } else {
+            &direct[..2]
+        };
+        let (far, near) = (Edge::new(), Edge::new());
+        let outlet = far.start_outlet(relay.address, NAME, to, &[&near.identifier], theirs);
+        outlet.process.event("registered");
+        let inlet = near.start_inlet(
+            relay.address,
+            NAME,
+            "127.0.0.1:0",
+            &[&far.identifier],
+            &direct,
+        );
+        // The homes of the edges have been read by now; their processes keep what they need.
+        inlet.process.event("up");
+        Self {
+            relay,
+            outlet,
+            inlet,
+        }
+    }
+
+    fn relayed_bytes(&self) -> f64 {
+        scrape(self.relay.metrics).get("culvert_bytes_total")
+    }
+}
+
+#[test]
+fn streams_leave_the_relay_when_both_edges_want_that() {
+    let _alone = alone();
+    let service = Service::echo();
+    let pair = Pair::start(service.address(), "", true);
+    // A stream that was there before stays where it is.
+    let mut before = connect(pair.inlet.address);
+    echo(&mut before, b"through the relay").expect("an echo");
+    pair.inlet.process.event("direct");
+    let relayed = pair.relayed_bytes();
+    let mut client = connect(pair.inlet.address);
+    let mut pattern = vec![0; 100_000];
+    for round in 0..20 {
+        pattern.fill(round);
+        echo(&mut client, &pattern).expect("an echo along the direct path");
+    }
+    let more = pair.relayed_bytes() - relayed;
+    assert!(more < 100_000.0, "{more} bytes went through the relay");
+    let metrics = scrape(pair.inlet.metrics);
+    assert!(metrics.get("culvert_direct_paths") >= 1.0);
+    assert!(scrape(pair.outlet.metrics).get("culvert_datagrams_total") > 1_000.0);
+    echo(&mut before, b"still through the relay").expect("an echo");
+}
+
+#[test]
+fn streams_go_back_to_the_relay_when_the_path_fails() {
+    let _alone = alone();
+    let service = Service::echo();
+    let nat = Nat::new();
+    let pair = Pair::start(service.address(), &nat.rendezvous.to_string(), true);
+    let mut before = connect(pair.inlet.address);
+    echo(&mut before, b"through the relay").expect("an echo");
+    pair.inlet.process.event("direct");
+    let mut client = connect(pair.inlet.address);
+    echo(&mut client, &[7; 5_000]).expect("an echo along the direct path");
+    assert!(nat.passed() > 10);
+    nat.block(true);
+    client.write_all(b"into the void").expect("a write");
+    pair.inlet.process.event("relayed");
+    // What was on the direct path is closed: its bytes are lost.
+    let mut rest = Vec::new();
+    assert!(client.read_to_end(&mut rest).is_err() || rest.is_empty());
+    echo(&mut before, b"as ever").expect("an echo through the relay");
+    let mut after = connect(pair.inlet.address);
+    echo(&mut after, &[8; 5_000]).expect("an echo through the relay");
+    nat.block(false);
+    pair.inlet.process.event("direct");
+    let mut again = connect(pair.inlet.address);
+    echo(&mut again, &[9; 5_000]).expect("an echo along the direct path");
+    echo(&mut after, b"as ever").expect("an echo through the relay");
+}
+
+#[test]
+fn without_a_rendezvous_or_an_offer_the_relay_is_used() {
+    let _alone = alone();
+    let service = Service::echo();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let silent = silent.local_addr().expect("an address").to_string();
+    for (rendezvous, offered, reason) in [
+        (silent.as_str(), true, "rendezvous"),
+        ("", false, "acknowledge"),
+    ] {
+        let pair = Pair::start(service.address(), rendezvous, offered);
+        let event = pair.inlet.process.event("relayed");
+        let why = event.text("reason");
+        assert!(why.contains(reason), "{why}");
+        let mut client = connect(pair.inlet.address);
+        echo(&mut client, b"through the relay").expect("an echo");
+        assert_eq!(scrape(pair.inlet.metrics).get("culvert_direct_paths"), 0.0);
+    }
+}
+
+#[test]
+fn a_new_outlet_is_found_through_the_relay() {
+    let _alone = alone();
+    let service = Service::echo();
+    let mut pair = Pair::start(service.address(), "", true);
+    pair.inlet.process.event("direct");
+    let mut client = connect(pair.inlet.address);
+    echo(&mut client, b"along the direct path").expect("an echo");
+    pair.outlet.process.kill();
+    pair.inlet.process.event("relayed");
+    let (closed, _) = eventually("the end of the stream", PATIENCE, || {
+        match client.read(&mut [0; 16]) {
+            Ok(0) => Ok(true),
+            Ok(_) => Err("bytes"),
+            Err(error) if culvert_tests::net::is_timeout(&error) => Err("open"),
+            Err(_) => Ok(true),
+        }
+    });
+    assert!(closed);
+    // Nobody is there: the client learns it, and the inlet goes on.
+    let _ = try_connect(pair.inlet.address, Duration::from_secs(1));
+    assert!(pair.inlet.process.is_running());
+}
