@@ -9,6 +9,7 @@
 //! * [`wire`] speaks the transport protocol by hand; [`tap`] listens in on, and meddles with, a leg;
 //!   [`taps`] puts one on each.
 //! * [`nat`] is a network for UDP that loses what it is told to.
+//! * [`netns`] makes networks with real NATs, where it may.
 //! * [`metrics`] and [`proc`] look at a process from outside.
 //!
 //! A helper that cannot do what a test asked for panics and says why: that fails the test.
@@ -18,6 +19,7 @@ pub mod chain;
 pub mod metrics;
 pub mod nat;
 pub mod net;
+pub mod netns;
 pub mod postgres;
 pub mod proc;
 pub mod process;

@@ -1,6 +1,7 @@
 //! Keeping the way from an inlet to an outlet up.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -129,7 +130,7 @@ impl Session<'_> {
             let listener = built.listener.clone();
             let reason = monoio::select! {
                 reason = self.supervise(built, link) => reason,
-                () = self.upgrade(listener) => continue,
+                never = self.upgrade(listener) => match never {},
             };
             self.paths.set(None);
             if let Some(reason) = link.ended() {
@@ -144,7 +145,7 @@ impl Session<'_> {
     }
 
     /// Tries for direct paths; never ends.
-    async fn upgrade(&self, listener: Option<(Route, Credentials)>) {
+    async fn upgrade(&self, listener: Option<(Route, Credentials)>) -> Infallible {
         if let (Some(rendezvous), Some((listener, credentials))) = (&self.plan.direct, &listener) {
             let upgrade = Upgrade {
                 shard: self.shard,

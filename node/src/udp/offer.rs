@@ -37,7 +37,10 @@ impl RendezvousAt {
     /// The first of its addresses, IPv4 before IPv6.
     pub(crate) async fn resolve(&self) -> io::Result<SocketAddr> {
         let found = control::resolve(&self.host, self.port).await?;
-        let first = found.iter().find(|at| at.is_ipv4()).or(found.first());
+        let first = found
+            .iter()
+            .find(|at| at.is_ipv4())
+            .or_else(|| found.first());
         first.copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
