@@ -38,4 +38,5 @@ pub mod request;
 pub mod rewrite;
 pub mod route;
 pub mod secure_channel;
+pub mod steady;
 pub mod udp;

@@ -58,4 +58,6 @@ pub enum Received<'a> {
     /// puncture in front of the return route, as allowed by the puncture's flow control. May come
     /// before the path is open for this side.
     Payload(Payload<'a>),
+    /// The peer, another Culvert node, sent a segment.
+    Segment(&'a [u8]),
 }

@@ -1,5 +1,6 @@
 //! Either side of one puncture.
 
+use super::message::encode_segment;
 use super::negotiation::is_usable;
 use super::paths::Paths;
 use super::{
@@ -285,6 +286,10 @@ impl Puncture {
                 self.on_heard(now_ms, source);
                 Ok(Received::Payload(payload))
             }
+            PunctureMessage::Segment(segment) => {
+                self.on_heard(now_ms, source);
+                Ok(Received::Segment(segment))
+            }
         }
     }
 
@@ -416,6 +421,29 @@ impl Puncture {
             true => Err(PunctureError::TooLong(message.len())),
             false => Ok(Transmit { to, message }),
         }
+    }
+
+    /// Wraps a segment for a peer that knows them.
+    ///
+    /// # Errors
+    /// [`PunctureError::NotOpen`].
+    pub fn wrap_segment(&self, segment: &[u8]) -> Result<Transmit, PunctureError> {
+        let (Some(to), Some(peer)) = (self.path(), &self.peer) else {
+            return Err(PunctureError::NotOpen);
+        };
+        let message = Message {
+            onward: to_local(&peer.worker),
+            payload: encode_segment(segment),
+            ..Message::default()
+        };
+        let message = message.encode();
+        Ok(Transmit { to, message })
+    }
+
+    /// Value of the address of the peer's worker, once it is known.
+    #[must_use]
+    pub fn peer_worker(&self) -> Option<&[u8]> {
+        self.peer.as_ref().map(|peer| &peer.worker[..])
     }
 }
 

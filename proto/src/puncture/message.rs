@@ -16,6 +16,7 @@ pub const PONG: [u8; 3] = [0x82, 1, 0x80];
 /// 82 00 80                                 Ping
 /// 82 01 80                                 Pong
 /// 82 02 83 route route integers            Payload
+/// 82 18 43 81 bytes                        Segment, which Ockam does not know
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum PunctureMessage<'a> {
@@ -25,6 +26,8 @@ pub enum PunctureMessage<'a> {
     Pong,
     /// A transport message.
     Payload(Payload<'a>),
+    /// A segment of [`steady`](crate::steady): between Culvert nodes only.
+    Segment(&'a [u8]),
 }
 
 /// A transport message inside a puncture message.
@@ -49,11 +52,33 @@ impl<'a> PunctureMessage<'a> {
             0 => Self::Ping,
             1 => Self::Pong,
             2 => return Payload::decode(&mut cursor).map(Self::Payload),
+            SEGMENT => return Self::decode_segment(&mut cursor),
             other => return Err(PunctureError::Variant(other)),
         };
         cursor.skip()?;
         Ok(message)
     }
+
+    fn decode_segment(cursor: &mut Cursor<'a>) -> Result<Self, PunctureError> {
+        let mut fields = Items::new(cursor.array()?);
+        match fields.more(cursor)? {
+            true => Ok(Self::Segment(cursor.bytes()?)),
+            false => Err(PunctureError::Missing),
+        }
+    }
+}
+
+/// Number of the variant Segment: far from those of the reference.
+const SEGMENT: u64 = 0x43;
+
+/// The payload that carries a segment.
+pub(super) fn encode_segment(segment: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(9 + segment.len());
+    cbor::put_head(&mut out, cbor::ARRAY, 2);
+    cbor::put_unsigned(&mut out, SEGMENT);
+    cbor::put_head(&mut out, cbor::ARRAY, 1);
+    cbor::put_bytes(&mut out, segment);
+    out
 }
 
 impl<'a> Payload<'a> {

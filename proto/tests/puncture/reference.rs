@@ -151,6 +151,7 @@ impl Reference {
                 (None, None)
             }
             PunctureMessage::Payload(payload) => (None, Some(payload.data.to_vec())),
+            PunctureMessage::Segment(_) => panic!("the reference knows no segments"),
         }
     }
 

@@ -81,6 +81,7 @@ fn what_decoders_accept() {
             Err(PunctureError::Variant(_)) => "variant",
             Err(PunctureError::Missing) => "missing",
             Err(PunctureError::Route(_)) => "route",
+            Ok(PunctureMessage::Segment(_)) => "segment",
             Err(_) => "error",
         }
     };
@@ -88,6 +89,8 @@ fn what_decoders_accept() {
         ("8200f6", "ping"),
         ("82180180 00", "pong"),
         ("8202 83 80 80 82 01 18ff", "payload"),
+        ("82 1843 81 42 0102", "segment"),
+        ("82 1843 80", "missing"),
         ("8202 84 80 80 9f 01 18ff ff 00 ff", "payload"),
         ("8202 9f 9fff 9fff 82 01 1900ff ff", "payload"),
         ("8202 83 80 80 42 01ff", "error"),
