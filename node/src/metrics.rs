@@ -111,6 +111,8 @@ counters! {
     direct_paths: "gauge", "culvert_direct_paths", "Direct paths to other nodes open now.";
     /// Direct paths opened so far.
     direct_opened: "counter", "culvert_direct_paths_opened_total", "Direct paths to other nodes opened.";
+    /// Segments sent again.
+    segments_again: "counter", "culvert_segments_again_total", "Segments of direct paths sent again after a loss.";
     /// Answers of the rendezvous service.
     rendezvous_answers: "counter", "culvert_rendezvous_answers_total", "Answers of the rendezvous service.";
     /// Bytes of buffers in use, or kept for use soon.

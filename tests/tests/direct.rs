@@ -7,7 +7,7 @@ use std::time::Duration;
 use culvert_tests::chain::{Edge, Inlet, NAME, Outlet, Relay};
 use culvert_tests::metrics::scrape;
 use culvert_tests::nat::Nat;
-use culvert_tests::net::{connect, echo, eventually, try_connect};
+use culvert_tests::net::{connect, digest, echo, eventually, try_connect, write_pattern};
 use culvert_tests::service::Service;
 use culvert_tests::{PATIENCE, alone};
 
@@ -105,6 +105,47 @@ fn streams_go_back_to_the_relay_when_the_path_fails() {
     let mut again = connect(pair.inlet.address);
     echo(&mut again, &[9; 5_000]).expect("an echo along the direct path");
     echo(&mut after, b"as ever").expect("an echo through the relay");
+}
+
+/// One in ten is lost: nobody notices but by the time it takes.
+#[test]
+fn losses_on_the_way_are_repaired() {
+    let _alone = alone();
+    let service = Service::echo();
+    let nat = Nat::new();
+    let pair = Pair::start(service.address(), &nat.rendezvous.to_string(), true);
+    pair.inlet.process.event("direct");
+    nat.lose_every(10);
+    let mut client = connect(pair.inlet.address);
+    for round in 0..20 {
+        echo(&mut client, &vec![round; 50_000]).expect("an echo along the direct path");
+    }
+    nat.lose_every(0);
+    assert!(scrape(pair.inlet.metrics).get("culvert_segments_again_total") > 0.0);
+    assert!(scrape(pair.outlet.metrics).get("culvert_segments_again_total") > 0.0);
+    let lost = scrape(pair.inlet.metrics).get("culvert_closed_total{reason=\"messages_lost\"}");
+    assert_eq!(lost, 0.0);
+}
+
+#[test]
+fn large_transfers_arrive_whole_both_ways() {
+    let _alone = alone();
+    const TOTAL: usize = 64 << 20;
+    let service = Service::echo();
+    let pair = Pair::start(service.address(), "", true);
+    pair.inlet.process.event("direct");
+    let relayed = pair.relayed_bytes();
+    let mut client = connect(pair.inlet.address);
+    let mut writer = client.try_clone().expect("a second handle");
+    let writing = std::thread::spawn(move || {
+        let digest = write_pattern(&mut writer, 7, TOTAL).expect("write");
+        writer.shutdown(std::net::Shutdown::Write).expect("end");
+        digest
+    });
+    let (total, digest) = digest(&mut client).expect("read");
+    assert_eq!(total, TOTAL as u64);
+    assert_eq!(digest, writing.join().expect("the writing thread"));
+    assert!(pair.relayed_bytes() - relayed < 1e6, "the relay was used");
 }
 
 #[test]

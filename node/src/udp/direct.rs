@@ -13,12 +13,13 @@ use culvert_proto::puncture::{
     Config, Failure, Output, Payload, Phase, Puncture, PunctureError, Received, Setup, Transmit,
 };
 use culvert_proto::route::Route;
+use culvert_proto::steady::{Steady, SteadyError};
 use culvert_proto::udp;
 
 use super::socket::Socket;
 use crate::buffer::{HEADROOM, TAILROOM};
-use crate::key::{Key, LocalAddress};
-use crate::notify::Notify;
+use crate::key::{self, Key, LocalAddress};
+use crate::notify::{Gate, Notify};
 use crate::packet::Packet;
 use crate::random;
 use crate::reason::Refusal;
@@ -31,6 +32,12 @@ const HELD: usize = 64;
 /// Pause between two Pings along an open path, and how long one that answers none is believed in.
 const KEEP_ALIVE_MS: u64 = 500;
 const SILENCE_MS: u64 = 3_000;
+/// Longest datagram to a Culvert node, in bytes: a segment with what is around it.
+const DATAGRAM: usize = 1_200;
+/// Above this many bytes that wait to be sent their sources are told to wait; above the other, messages
+/// of sources that do not wait are dropped.
+const HIGH_WATER: usize = 256 << 10;
+const FULL: usize = 16 << 20;
 /// Memory for incomplete messages of the peer, in bytes.
 const PARTS: usize = 4 << 20;
 
@@ -68,6 +75,12 @@ pub(crate) struct Direct {
     peer: Identifier,
     negotiation: RefCell<Option<Negotiation>>,
     held: RefCell<VecDeque<Packet>>,
+    /// Repairs what is lost on the way to and from a Culvert node.
+    steady: RefCell<Steady>,
+    /// Whether the peer is one: its addresses show it.
+    is_culvert: Cell<bool>,
+    /// Where those wait who have sent more than the path takes at present.
+    gate: Rc<Gate>,
     was_open: Cell<bool>,
     removed: Cell<bool>,
     changed: Notify,
@@ -127,6 +140,9 @@ impl Direct {
             peer,
             negotiation: RefCell::new(None),
             held: RefCell::default(),
+            steady: RefCell::default(),
+            is_culvert: Cell::new(false),
+            gate: Rc::default(),
             was_open: Cell::new(false),
             removed: Cell::new(false),
             changed: Notify::default(),
@@ -219,6 +235,14 @@ impl Direct {
         if path.is_some() {
             self.socket.favour(path);
             if !self.was_open.replace(true) {
+                let peer = self.machine.borrow().peer_worker().and_then(|worker| {
+                    let address = LocalAddress::parse(worker)?;
+                    (address.text() == worker).then_some(address)
+                });
+                if peer.is_some() {
+                    self.is_culvert.set(true);
+                    self.socket.set_longest_datagram(DATAGRAM);
+                }
                 shard.counters().direct_paths.add(1);
                 shard.counters().direct_opened.add(1);
             }
@@ -226,7 +250,7 @@ impl Direct {
                 let Some(packet) = self.held.borrow_mut().pop_front() else {
                     break;
                 };
-                let outcome = self.carry(&packet);
+                let outcome = self.carry(shard, packet);
                 shard.settle(outcome, "message that waited for a direct path");
             }
         }
@@ -239,7 +263,10 @@ impl Direct {
     }
 
     /// Sends a message along the open path.
-    fn carry(&self, packet: &Packet) -> Outcome {
+    fn carry(&self, shard: &Shard, packet: Packet) -> Outcome {
+        if self.is_culvert.get() {
+            return self.carry_steadily(shard, packet);
+        }
         let onward = packet.onward().without_first().to_owned();
         let wrapped = self
             .machine
@@ -252,6 +279,78 @@ impl Direct {
         }
     }
 
+    fn carry_steadily(&self, shard: &Shard, packet: Packet) -> Outcome {
+        if self.steady.borrow().waiting() > FULL {
+            return Outcome::Refused(Refusal::UdpFull);
+        }
+        let message = match packet.into_message(1, shard.pool()) {
+            Ok(message) => message,
+            Err(reason) => return Outcome::Refused(reason),
+        };
+        if self.steady.borrow_mut().push(message).is_err() {
+            return Outcome::Refused(Refusal::MessageTooLong);
+        }
+        self.send_segments(shard);
+        if self.steady.borrow().waiting() <= HIGH_WATER {
+            return Outcome::Done;
+        }
+        self.gate.shut();
+        Outcome::Wait(Rc::clone(&self.gate))
+    }
+
+    /// Sends what may be sent now of what waits.
+    fn send_segments(&self, shard: &Shard) {
+        let before = self.steady.borrow().sent_again();
+        loop {
+            let segment = self.steady.borrow_mut().poll(shard.now_ms());
+            let Some(segment) = segment else { break };
+            // What cannot be sent counts as lost, and is sent again.
+            if let Ok(transmit) = self.machine.borrow().wrap_segment(&segment) {
+                self.transmit(shard, transmit);
+            }
+        }
+        let steady = self.steady.borrow();
+        let again = steady.sent_again() - before;
+        shard.counters().segments_again.add(again);
+        if steady.waiting() < HIGH_WATER / 4 {
+            self.gate.open();
+        }
+    }
+
+    fn on_segment(&self, shard: &Shard, segment: &[u8]) -> Outcome {
+        let taken = self.steady.borrow_mut().on_segment(shard.now_ms(), segment);
+        match taken {
+            Ok(()) => {}
+            Err(SteadyError::TooLong) => {
+                self.close(shard);
+                return Outcome::Refused(Refusal::MessageTooLong);
+            }
+            Err(_) => return Outcome::Refused(Refusal::Puncture),
+        }
+        let mut full = Outcome::Done;
+        loop {
+            let message = self.steady.borrow_mut().next_message();
+            let Some(message) = message else { break };
+            match self.deliver_whole(shard, &message) {
+                Outcome::Done => {}
+                Outcome::Wait(gate) => full = Outcome::Wait(gate),
+                other => drop(shard.settle(other, "message along a direct path")),
+            }
+        }
+        self.send_segments(shard);
+        full
+    }
+
+    fn deliver_whole(&self, shard: &Shard, message: &[u8]) -> Outcome {
+        let mut buffer = BytesMut::with_capacity(HEADROOM + message.len() + TAILROOM);
+        buffer.resize(HEADROOM, 0);
+        buffer.extend_from_slice(message);
+        match Packet::parse(buffer, HEADROOM) {
+            Ok(packet) => self.deliver(shard, packet),
+            Err(_) => Outcome::Refused(Refusal::UdpMessage),
+        }
+    }
+
     /// Takes a message that came over the socket.
     fn take(&self, shard: &Shard, from: SocketAddr, message: &[u8]) -> Outcome {
         let received = self
@@ -261,44 +360,49 @@ impl Direct {
         let outcome = match received {
             Ok(Received::Nothing) => Outcome::Done,
             Ok(Received::Answer(transmit)) => self.socket.send(transmit.to, transmit.message),
-            Ok(Received::Payload(payload)) => self.deliver(shard, payload),
+            Ok(Received::Payload(payload)) => self.deliver_payload(shard, payload),
+            Ok(Received::Segment(segment)) => self.on_segment(shard, segment),
             Err(_) => Outcome::Refused(Refusal::Puncture),
         };
         self.poll(shard);
         outcome
     }
 
-    fn deliver(&self, shard: &Shard, payload: Payload<'_>) -> Outcome {
-        let onward = payload.onward.to_owned();
-        let is_channel = shard.first_key(&onward).is_some_and(|key| {
-            matches!(shard.table().by_key(key), Some((_, Entry::Decryptor(channel)))
+    fn deliver_payload(&self, shard: &Shard, payload: Payload<'_>) -> Outcome {
+        let mut data = Vec::with_capacity(HEADROOM + payload.data.len() + TAILROOM);
+        data.resize(HEADROOM, 0);
+        payload.data.append_to(&mut data);
+        let buffer = BytesMut::from(bytes::Bytes::from(data));
+        let (onward, back) = (payload.onward.to_owned(), payload.return_route.to_owned());
+        match Packet::wrap(buffer, HEADROOM, &onward, &back) {
+            Ok(packet) => self.deliver(shard, packet),
+            Err(reason) => Outcome::Refused(reason),
+        }
+    }
+
+    /// Hands a message of the peer to the channel with it.
+    fn deliver(&self, shard: &Shard, mut packet: Packet) -> Outcome {
+        let to = packet.onward().first().and_then(key::minted);
+        let is_channel = to.is_some_and(|to| {
+            matches!(shard.table().get(to), Some(Entry::Decryptor(channel))
                 if channel.peer() == Some(self.peer))
         });
         if !is_channel {
             return Outcome::Refused(Refusal::NotPermitted);
         }
-        let mut data = Vec::with_capacity(HEADROOM + payload.data.len() + TAILROOM);
-        data.resize(HEADROOM, 0);
-        payload.data.append_to(&mut data);
-        let buffer = BytesMut::from(bytes::Bytes::from(data));
-        match Packet::wrap(buffer, HEADROOM, &onward, &payload.return_route.to_owned()) {
-            Ok(mut packet) => {
-                packet.via = self.address();
-                shard.dispatch(packet)
-            }
-            Err(reason) => Outcome::Refused(reason),
-        }
+        packet.via = self.address();
+        shard.dispatch(packet)
     }
 }
 
 impl Worker for Direct {
-    fn handle(&self, _shard: &Shard, _me: LocalAddress, packet: Packet) -> Outcome {
+    fn handle(&self, shard: &Shard, _me: LocalAddress, packet: Packet) -> Outcome {
         if packet.onward().hops() < 2 {
             return Outcome::Refused(Refusal::UnexpectedHops);
         }
         let phase = self.machine.borrow().phase();
         match phase {
-            Phase::Open => self.carry(&packet),
+            Phase::Open => self.carry(shard, packet),
             Phase::Probing if self.held.borrow().len() < HELD => {
                 self.held.borrow_mut().push_back(packet);
                 Outcome::Done
@@ -317,6 +421,7 @@ impl Worker for Direct {
             shard.counters().direct_paths.sub(1);
         }
         self.held.borrow_mut().clear();
+        self.gate.open();
         self.socket.close();
         self.changed.notify();
     }
@@ -359,12 +464,15 @@ async fn receive(shard: Shard, direct: Rc<Direct>) {
 async fn keep_time(shard: Shard, direct: Rc<Direct>, me: Key) {
     while !direct.removed.get() {
         direct.poll(&shard);
+        direct.send_segments(&shard);
         let Some(deadline) = direct.machine.borrow().deadline_ms() else {
             break;
         };
+        let resend = direct.steady.borrow().deadline_ms();
+        let deadline = resend.map_or(deadline, |resend| resend.min(deadline));
         let pause = deadline.saturating_sub(shard.now_ms()).max(1);
         // A deadline may come closer meanwhile, by something else that also asks the machine.
-        monoio::time::sleep(Duration::from_millis(pause.min(50))).await;
+        monoio::time::sleep(Duration::from_millis(pause.min(20))).await;
     }
     shard.remove(me);
 }

@@ -95,6 +95,12 @@ impl Socket {
         self.local
     }
 
+    /// Sends datagrams of at most `longest` bytes from now on, to a peer known to take them.
+    pub(crate) fn set_longest_datagram(&self, longest: usize) {
+        let mut splitter = self.splitter.borrow_mut();
+        *splitter = splitter.clone().with_longest_datagram(longest);
+    }
+
     /// Has room for one peer from now on; of others only short messages are taken.
     pub(crate) fn favour(&self, peer: Option<SocketAddr>) {
         self.favoured.set(peer);
