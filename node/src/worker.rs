@@ -39,6 +39,11 @@ pub trait Worker {
         None
     }
 
+    /// Whether what it was given last has not reached the far side yet, so that an answer has to wait.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
     /// Something this worker depends on ([`Shard::depend`]) has ended.
     fn lost(&self, _shard: &Shard, _me: LocalAddress, _what: Key) {}
 

@@ -357,7 +357,11 @@ impl Channel {
         let carrier = shard.carrier(self.encryptor.key);
         // What waits to be sent or read may be the question or its answer: a slow line is not a
         // silent peer, and a line that takes nothing at all ends by itself.
-        if carrier.is_some_and(|link| link.is_unread() || link.is_behind()) {
+        let is_behind = match carrier {
+            Some(link) => link.is_unread() || link.is_behind(),
+            None => shard.is_behind(self.next_hop()),
+        };
+        if is_behind {
             self.deaf_ms.set(now);
             self.unanswered.set(0);
             return;

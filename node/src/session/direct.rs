@@ -168,6 +168,8 @@ impl Upgrade<'_> {
             if channel.used()
                 && channel.quiet_ms(self.shard) > QUIET_MS
                 && let Err(reason) = answered(self.shard, channel, "the direct path").await
+                // The question may wait behind much data; then the path itself is what answers.
+                && channel.quiet_ms(self.shard) > QUIET_MS
             {
                 return reason;
             }

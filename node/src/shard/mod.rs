@@ -366,6 +366,15 @@ impl Shard {
         None
     }
 
+    /// Whether what was given to a worker last is still on its way.
+    pub(crate) fn is_behind(&self, worker: Option<LocalAddress>) -> bool {
+        let table = self.0.table.borrow();
+        match worker.and_then(|address| table.get(address)) {
+            Some(Entry::Worker(worker)) => worker.is_behind(),
+            _ => false,
+        }
+    }
+
     /// The hops that lead to the node behind a link or at the far end of a channel, not through
     /// the channel itself.
     pub fn way_to_peer(&self, key: Key) -> Option<Route> {

@@ -34,10 +34,10 @@ const KEEP_ALIVE_MS: u64 = 500;
 const SILENCE_MS: u64 = 3_000;
 /// Longest datagram to a Culvert node, in bytes: a segment with what is around it.
 const DATAGRAM: usize = 1_200;
-/// Above this many bytes that wait to be sent their sources are told to wait; above the other, messages
-/// of sources that do not wait are dropped.
+/// Above this many bytes that wait to be sent their sources are told to wait.
 const HIGH_WATER: usize = 256 << 10;
-const FULL: usize = 16 << 20;
+/// At most this part of the memory of a shard may wait on one path.
+const SHARE: usize = 4;
 /// Memory for incomplete messages of the peer, in bytes.
 const PARTS: usize = 4 << 20;
 
@@ -280,7 +280,9 @@ impl Direct {
     }
 
     fn carry_steadily(&self, shard: &Shard, packet: Packet) -> Outcome {
-        if self.steady.borrow().waiting() > FULL {
+        // Those who were told to wait do, but there may be many of them.
+        let most = shard.limits().memory / usize::from(shard.shards()).max(1) / SHARE;
+        if self.steady.borrow().waiting() > most {
             return Outcome::Refused(Refusal::UdpFull);
         }
         let message = match packet.into_message(1, shard.pool()) {
@@ -409,6 +411,10 @@ impl Worker for Direct {
             }
             _ => Outcome::Refused(Refusal::PathNotOpen),
         }
+    }
+
+    fn is_behind(&self) -> bool {
+        !self.steady.borrow().is_idle()
     }
 
     fn tick(&self, shard: &Shard, _me: LocalAddress) {

@@ -108,6 +108,12 @@ impl Steady {
         self.send.waiting()
     }
 
+    /// Whether everything that was pushed has arrived.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.send.is_idle()
+    }
+
     /// Segments that were sent more than once so far.
     #[must_use]
     pub const fn sent_again(&self) -> u64 {

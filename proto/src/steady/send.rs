@@ -82,6 +82,10 @@ impl Sender {
         self.waiting
     }
 
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.sent.is_empty()
+    }
+
     pub(super) const fn sent_again(&self) -> u64 {
         self.sent_again
     }

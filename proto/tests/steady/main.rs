@@ -145,6 +145,7 @@ fn all_messages_arrive_once_and_in_order_in_any_weather() {
             world.step();
         }
         assert!(world.ends.iter().all(|end| end.deadline_ms().is_none()));
+        assert!(world.ends.iter().all(Steady::is_idle));
         assert!(world.way.iter().all(Vec::is_empty));
         assert_eq!(world.arrived[0].len() + world.arrived[1].len(), 40);
     }
@@ -165,6 +166,7 @@ fn a_calm_network_carries_each_segment_once() {
 fn one_loss_costs_one_segment_and_no_waiting_for_a_timeout() {
     let mut world = World::new(1, CALM);
     world.ends[0].push(vec![7; 40 * SEGMENT]).unwrap();
+    assert!(!world.ends[0].is_idle());
     world.send(0);
     world.way[1].remove(2);
     world.run([0, 1]);
