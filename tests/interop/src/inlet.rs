@@ -9,6 +9,7 @@ use ockam::{Node, Result, Route, route};
 use serde_json::json;
 
 use crate::credential::{Presented, Vouched};
+use crate::direct::Direct;
 use crate::{Allow, event, services};
 
 #[derive(Debug, Args)]
@@ -42,6 +43,9 @@ pub struct Options {
     allow: Allow,
     #[command(flatten)]
     credential: Vouched,
+    /// Whether to leave the relay.
+    #[command(flatten)]
+    direct: Direct,
 }
 
 /// Opens the channel and listens.
@@ -75,6 +79,11 @@ pub async fn run(node: &Node, me: &Identifier, options: Options) -> Result<()> {
             .await?;
         peer = Some(channel.their_identifier().to_string());
         way = route![channel.encryptor_address().clone()];
+        let moved = options.direct.open(node, me, &way, &options.allow).await?;
+        if let Some(channel) = moved {
+            way = route![channel.encryptor_address().clone()];
+            event::say(json!({ "event": "direct" }));
+        }
     }
     let inlet = tcp
         .create_inlet(

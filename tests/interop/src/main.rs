@@ -4,6 +4,7 @@
 
 mod client;
 mod credential;
+mod direct;
 mod event;
 mod hop;
 mod identity;

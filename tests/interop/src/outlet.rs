@@ -13,6 +13,7 @@ use ockam::{Address, Node, Result, route};
 use serde_json::json;
 
 use crate::credential::{Presented, Vouched};
+use crate::direct::Direct;
 use crate::{Allow, event, services};
 
 #[derive(Debug, Args)]
@@ -47,6 +48,9 @@ pub struct Options {
     allow: Allow,
     #[command(flatten)]
     credential: Vouched,
+    /// Whether to offer to leave the relay.
+    #[command(flatten)]
+    direct: Direct,
 }
 
 /// Registers and starts it.
@@ -69,6 +73,7 @@ pub async fn run(node: &Node, me: &Identifier, options: Options) -> Result<()> {
         links.clone(),
     ];
     let channels = services::start(node, me, &options.allow, &presented, &from_outside)?;
+    options.direct.offer(node, &channels).await?;
     let mut outlet = TcpOutletOptions::new()
         .as_consumer(&channels)
         .set_skip_handshake(options.skip_handshake);
