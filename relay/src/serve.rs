@@ -83,7 +83,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
     let relay = Arc::new(Relay {
         registry: Registry::new(Most {
             names: cli.max_forwarders,
-            per_identity: cli.max_forwarders_per_identity,
+            per_identity: cli.max_forwarders_per_identity as usize,
         }),
         allow_plain: cli.allow_plain_registration,
     });

@@ -10,8 +10,7 @@ mod keep;
 mod path;
 mod registration;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use culvert_crypto::Identifier;
@@ -58,7 +57,8 @@ pub enum Event {
 #[derive(Clone)]
 pub struct Reporter {
     events: async_channel::Sender<Event>,
-    up: Arc<AtomicUsize>,
+    /// Held while an event is reported, so that the news come in order.
+    up: Arc<Mutex<usize>>,
 }
 
 impl Reporter {
@@ -73,16 +73,24 @@ impl Reporter {
         let _ = self.events.force_send(event);
     }
 
+    fn up(&self) -> MutexGuard<'_, usize> {
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A lane works.
     fn went_up(&self, event: Event) {
-        if self.up.fetch_add(1, Ordering::Relaxed) == 0 {
+        let mut up = self.up();
+        *up += 1;
+        if *up == 1 {
             self.report(event);
         }
     }
 
     /// A lane that worked does not any more.
     fn went_down(&self, reason: &str) {
-        if self.up.fetch_sub(1, Ordering::Relaxed) == 1 {
+        let mut up = self.up();
+        *up = up.saturating_sub(1);
+        if *up == 0 {
             self.report(Event::Down {
                 reason: reason.to_owned(),
             });
@@ -91,7 +99,7 @@ impl Reporter {
 
     /// A lane could not be made to work. The first speaks for all: they fail alike.
     fn failed(&self, shard: &Shard, reason: &str) {
-        if shard.number() == 0 && self.up.load(Ordering::Relaxed) == 0 {
+        if shard.number() == 0 && *self.up() == 0 {
             self.report(Event::Down {
                 reason: reason.to_owned(),
             });
