@@ -186,13 +186,15 @@ pub struct RunArgs {
     /// Name of the identity to use; the default one is made when missing.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
     pub identity: String,
-    /// Threads; 0 for one per core. A portal has a connection and a secure channel on each.
+    /// Threads; 0 for one per core. A portal has a connection and a secure channel on each, an outlet
+    /// on at most 16.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub shards: u8,
     /// Address to serve metrics on (Prometheus text at /metrics).
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     pub metrics: Option<SocketAddr>,
-    /// MiB that messages being received or waiting may take; above it what holds most is closed
+    /// MiB that messages being received or waiting may take, at least 24 for each thread; above it
+    /// what holds up most is closed. Each open stream may need twice its --portal-window
     /// [default: a quarter of the memory, at most 1024]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(32..))]
     pub max_memory: Option<u32>,

@@ -63,6 +63,7 @@ pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Fa
         },
         rendezvous: args.direct.rendezvous((&args.relay.host, args.relay.port)),
         reporter,
+        histories: SeenHistories::default(),
     };
     warn_about(&trust);
     let node = ready.start(move |shard| part.set_up(shard, &trust))?;
@@ -220,11 +221,11 @@ fn warn_about(trust: &Trust) {
     }
 }
 
-fn credentials(endpoint: &Endpoint, trust: &Trust) -> Credentials {
+fn credentials(endpoint: &Endpoint, trust: &Trust, histories: &SeenHistories) -> Credentials {
     Credentials {
         endpoint: endpoint.clone(),
         trust: trust.clone(),
-        histories: Rc::new(RefCell::new(SeenHistories::default())),
+        histories: Rc::new(RefCell::new(histories.clone())),
     }
 }
 
@@ -267,12 +268,13 @@ struct OutletPart {
     plan: RegistrationPlan,
     rendezvous: Option<RendezvousAt>,
     reporter: Reporter,
+    histories: SeenHistories,
 }
 
 impl OutletPart {
     fn set_up(&self, shard: &Shard, trust: &Trust) {
         open_services(shard, self.plan.trust.is_none());
-        let credentials = credentials(&self.endpoint, trust);
+        let credentials = credentials(&self.endpoint, trust, &self.histories);
         let channels = ChannelListener::new(credentials.clone(), shard.accepted_channels_flow());
         add(shard, API, Rc::new(channels), |key| {
             shard.open_to_all(key);
@@ -362,13 +364,14 @@ fn start_inlet(
         Failure::new(format!("cannot start the inlet: {error}"), "try again")
     };
     let (lanes, ends) = Lanes::new(node.shards());
+    let histories = SeenHistories::default();
     for (shard, end) in ends.into_iter().enumerate() {
         let (plan, reporter) = (plan.clone(), reporter.clone());
-        let endpoint = ready.endpoint.clone();
+        let (endpoint, histories) = (ready.endpoint.clone(), histories.clone());
         let start = move |shard: &Shard| {
             let paths = end.start(shard, config);
             // The legs of the plan say who may answer.
-            let credentials = credentials(&endpoint, &Trust::OneOf(Vec::new()));
+            let credentials = credentials(&endpoint, &Trust::OneOf(Vec::new()), &histories);
             shard.spawn(keep_path(shard.clone(), plan, credentials, paths, reporter));
         };
         node.on_shard(shard, start).map_err(failed)?;

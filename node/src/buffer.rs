@@ -16,6 +16,8 @@ pub(crate) const CLASSES: [usize; 3] = [4 << 10, 64 << 10, 512 << 10];
 /// Room in front of data that will become a message: portal header, two nested secure channels
 /// with their routes, frame length.
 pub(crate) const HEADROOM: usize = 768;
+/// What a frame may take even when memory is scarce: one of portal data.
+const FAIR: usize = 132 << 10;
 /// Room behind such data: padding and tag of two nested channels.
 pub(crate) const TAILROOM: usize = 2 * 17;
 
@@ -34,7 +36,7 @@ impl ReadBuffer {
     /// Nothing read yet, smallest class.
     pub(crate) fn new(pool: &Pool) -> Self {
         Self {
-            buffer: pool.take(CLASSES[0]),
+            buffer: pool.take(0),
             class: 0,
             size: CLASSES[0],
         }
@@ -42,19 +44,31 @@ impl ReadBuffer {
 
     /// Continues with bytes another shard has read.
     pub(crate) fn resume(pool: &Pool, unread: &[u8]) -> Self {
-        let size = CLASSES[0].max(unread.len());
-        let mut buffer = pool.take(size);
-        buffer.extend_from_slice(unread);
-        Self {
-            buffer,
-            class: 0,
-            size,
+        let mut buffer = Self::new(pool);
+        if unread.len() > CLASSES[0] {
+            buffer.replace(pool, unread.len());
         }
+        buffer.buffer.extend_from_slice(unread);
+        buffer
     }
 
-    /// Whether it holds, or needs, more storage than an idle connection.
+    /// Whether a frame that needs so many bytes takes more storage than what everybody may have, and
+    /// more than there is.
     pub(crate) fn wants(&self, need: usize) -> bool {
-        self.size.max(need) > CLASSES[0]
+        need > FAIR && self.buffer.capacity() < need
+    }
+
+    /// Whether it keeps a large buffer while nothing is under way.
+    pub(crate) fn is_large_and_empty(&self) -> bool {
+        self.size > CLASSES[0] && self.buffer.is_empty()
+    }
+
+    /// Goes back to a small buffer if nothing is under way.
+    pub(crate) fn shrink(&mut self, pool: &Pool) {
+        if self.is_large_and_empty() {
+            self.class = 0;
+            self.replace(pool, CLASSES[0]);
+        }
     }
 
     /// How much storage it holds beyond that of an idle connection.
@@ -113,8 +127,14 @@ impl ReadBuffer {
         self.replace(pool, size);
     }
 
-    fn replace(&mut self, pool: &Pool, size: usize) {
-        let mut fresh = pool.take(size);
+    fn replace(&mut self, pool: &Pool, wanted: usize) {
+        // Of the classes the smallest that fits, but none above what the connection has shown to use:
+        // the length of one frame says little.
+        let class = (0..=self.class.max(1)).find(|class| CLASSES[*class] >= wanted);
+        let (mut fresh, size) = match class {
+            Some(class) => (pool.take(class), CLASSES[class]),
+            None => (pool.take_odd(wanted), wanted),
+        };
         fresh.extend_from_slice(&self.buffer);
         pool.give(std::mem::replace(&mut self.buffer, fresh), self.size);
         self.size = size;

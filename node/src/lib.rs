@@ -14,6 +14,7 @@
 
 mod buffer;
 mod histories;
+mod lazy;
 mod notify;
 mod queue;
 mod random;

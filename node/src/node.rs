@@ -230,7 +230,7 @@ impl Part {
             shard.begin_ending();
             for (_, entry) in shard.entries() {
                 match entry {
-                    Entry::Stream(stream) => stream.stop(&shard, CloseReason::Shutdown),
+                    Entry::Stream(stream) => stream.break_off(&shard, CloseReason::Shutdown),
                     Entry::Decryptor(channel) => channel.close(&shard, CloseReason::Shutdown),
                     _ => {}
                 }

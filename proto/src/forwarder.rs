@@ -62,13 +62,16 @@ pub enum ForwarderError {
     NoWorker,
 }
 
+/// Most links over which a process holds a name.
+pub const MAX_LANES: u8 = 16;
+
 /// One of several links over which a process holds the same name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lane {
-    /// Random number of the process: another process of the same identity takes the name over, the
-    /// same one adds to it.
+    /// When the process started, in milliseconds since 1970-01-01 UTC, and 16 random bits below
+    /// that: a later process of the same identity takes the name over, the same one adds to it.
     pub process: u64,
-    /// Which of its links this is.
+    /// Which of its links this is, below [`MAX_LANES`].
     pub number: u8,
 }
 
@@ -124,6 +127,8 @@ pub enum Refusal {
     BadName,
     /// The relay or the peer has as many registrations as it may.
     Full,
+    /// A later process of the same identity holds the name.
+    Later,
     /// A reason of a later version.
     Other(u8),
 }
@@ -135,6 +140,7 @@ impl Refusal {
             Self::NotAllowed => 2,
             Self::BadName => 3,
             Self::Full => 4,
+            Self::Later => 5,
             Self::Other(reason) => reason,
         }
     }
@@ -145,6 +151,7 @@ impl Refusal {
             2 => Self::NotAllowed,
             3 => Self::BadName,
             4 => Self::Full,
+            5 => Self::Later,
             reason => Self::Other(reason),
         }
     }

@@ -31,17 +31,17 @@ pub(crate) struct Cli {
     /// Let nodes register names without a secure channel (they cannot prove who they are).
     #[arg(long)]
     pub allow_plain_registration: bool,
-    /// Names that may be registered at once.
+    /// Names that may be registered at once; one that is held over several connections counts as often.
     #[arg(long, default_value_t = 100_000)]
     pub max_forwarders: usize,
     /// Names that one identity may register at once, and all plain registrations together.
-    #[arg(long, default_value_t = 10_000)]
-    pub max_forwarders_per_identity: usize,
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_forwarders_per_identity: u64,
     /// Links open at once, in all.
     #[arg(long, default_value_t = 100_000)]
     pub max_links: u64,
-    /// MiB that messages being received or waiting may take; above it the connection that holds most
-    /// is closed [default: a quarter of the memory, at most 1024]
+    /// MiB that messages being received or waiting may take, at least 24 for each thread; above it
+    /// connections that hold up most are closed [default: a quarter of the memory, at most 1024]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(32..))]
     pub max_memory: Option<u32>,
     /// Seconds within which a begun frame must be complete.

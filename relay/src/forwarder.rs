@@ -8,7 +8,7 @@ use std::sync::Arc;
 use culvert_node::key::{Key, LocalAddress};
 use culvert_node::packet::Packet;
 use culvert_node::random_bytes;
-use culvert_node::reason::Refusal;
+use culvert_node::reason::{CloseReason, Refusal};
 use culvert_node::shard::{Load, Shard};
 use culvert_node::worker::{Outcome, Worker};
 use culvert_proto::bare;
@@ -77,6 +77,10 @@ impl Worker for ForwardingService {
                 Outcome::Done
             }
             Claim::Taken => request.taken(shard),
+            Claim::Later => {
+                request.refuse(shard, forwarder::Refusal::Later);
+                Outcome::Refused(Refusal::RelayNameTaken)
+            }
             Claim::Full => {
                 request.refuse(shard, forwarder::Refusal::Full);
                 Outcome::Refused(Refusal::TooManyForwarders)
@@ -160,6 +164,7 @@ impl Asked {
             came_by,
             way,
             lane: lane.map_or(0, |lane| lane.number),
+            is_told: lane.is_some(),
         };
         let registry = &self.relay.registry;
         let Ok(replaced) = registry.give(&self.name, &self.claimant, member, instead_of) else {
@@ -172,8 +177,9 @@ impl Asked {
             return Outcome::Refused(Refusal::UnknownAddress);
         }
         for old in &replaced {
-            remove_anywhere(shard, *old);
+            retire(shard, old, came_by);
         }
+        let replaced = replaced.into_iter().map(|old| old.forwarder).collect();
         let lane = lane.map(|lane| lane.number);
         tracing::info!(name = self.name, identity = self.who(), lane, "registered");
         self.publish(shard, address.key, replaced);
@@ -258,12 +264,17 @@ impl Asked {
     }
 }
 
-fn remove_anywhere(shard: &Shard, key: Key) {
-    if key.shard() == shard.number() {
-        shard.remove(key);
-    } else {
-        shard.tell(key.shard(), move |shard| shard.remove(key));
-    }
+/// Takes the name from a connection that held it. A Culvert edge learns of it by the end of its
+/// channel, and asks again: it gets the name back when who has it now leaves.
+fn retire(shard: &Shard, old: &Member, instead: Key) {
+    let (forwarder, came_by) = (old.forwarder, old.came_by);
+    let is_told = old.is_told && came_by != instead;
+    shard.tell(forwarder.shard(), move |shard| {
+        shard.remove(forwarder);
+        if is_told {
+            shard.close_source(came_by, CloseReason::Replaced);
+        }
+    });
 }
 
 /// Sources a forwarder remembers; when there are more, permissions are granted again.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use culvert_crypto::Identifier;
 use culvert_node::key::Key;
-use culvert_proto::forwarder::Lane;
+use culvert_proto::forwarder::{Lane, MAX_LANES};
 use culvert_proto::route::Route;
 
 /// One connection over which a name is held.
@@ -19,6 +19,8 @@ pub(crate) struct Member {
     pub way: Route,
     /// Which of the owner's connections this is.
     pub lane: u8,
+    /// Whether the owner is told when it loses the name.
+    pub is_told: bool,
 }
 
 /// Who registers: an identity holds a name over as many connections of one process as it likes.
@@ -51,9 +53,17 @@ impl Owner {
             && self.process == process
     }
 
-    /// Whether the claimant may take the name over: the same identity, or over the same connection.
+    /// Whether it is the same identity.
+    fn is(&self, claimant: &Claimant) -> bool {
+        self.identity.is_some() && self.identity == claimant.identity
+    }
+
+    /// Whether the claimant may take the name over or join: the same identity unless its process is
+    /// an earlier one, or over the same connection.
     fn yields_to(&self, claimant: &Claimant) -> bool {
-        (self.identity.is_some() && self.identity == claimant.identity)
+        let process = claimant.lane.map(|lane| lane.process);
+        let is_earlier = process.is_some() && process < self.process;
+        (self.is(claimant) && !is_earlier)
             || self.members.iter().any(|m| m.came_by == claimant.came_by)
     }
 }
@@ -67,6 +77,8 @@ pub(crate) enum Claim {
     Probe(Member),
     /// It belongs to somebody else.
     Taken,
+    /// A later process of the same identity holds it.
+    Later,
     /// The relay, or the identity, holds as many names as it may.
     Full,
 }
@@ -74,7 +86,7 @@ pub(crate) enum Claim {
 /// How many names there may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Most {
-    /// In all.
+    /// In all, each connection that holds one counted.
     pub names: usize,
     /// Of one identity, and of all plain registrations together.
     pub per_identity: usize,
@@ -83,22 +95,21 @@ pub(crate) struct Most {
 #[derive(Debug, Default)]
 struct Names {
     owners: HashMap<String, Owner>,
+    /// Connections that hold names, by identity.
     counts: HashMap<Option<Identifier>, usize>,
+    total: usize,
 }
 
 impl Names {
-    fn insert(&mut self, name: &str, owner: Owner) -> Option<Owner> {
-        *self.counts.entry(owner.identity).or_default() += 1;
-        let old = self.owners.insert(name.to_owned(), owner);
-        if let Some(old) = &old {
-            self.uncount(old.identity);
-        }
-        old
+    fn count(&mut self, identity: Option<Identifier>) {
+        *self.counts.entry(identity).or_default() += 1;
+        self.total += 1;
     }
 
-    fn uncount(&mut self, identity: Option<Identifier>) {
+    fn uncount(&mut self, identity: Option<Identifier>, members: usize) {
+        self.total -= members;
         if let Some(count) = self.counts.get_mut(&identity) {
-            *count -= 1;
+            *count -= members;
             if *count == 0 {
                 self.counts.remove(&identity);
             }
@@ -135,14 +146,15 @@ impl Registry {
     /// claimant only over the same connection.
     pub(crate) fn claim(&self, name: &str, claimant: &Claimant) -> Claim {
         let names = self.names();
+        let own = names.counts.get(&claimant.identity).copied().unwrap_or(0);
+        let is_full = names.total >= self.most.names || own >= self.most.per_identity;
         let Some(owner) = names.owners.get(name) else {
-            let own = names.counts.get(&claimant.identity).copied().unwrap_or(0);
-            return if names.owners.len() >= self.most.names || own >= self.most.per_identity {
-                Claim::Full
-            } else {
-                Claim::Free
-            };
+            return if is_full { Claim::Full } else { Claim::Free };
         };
+        let lane = claimant.lane.map_or(0, |lane| lane.number);
+        if lane >= MAX_LANES || (is_full && owner.is_joined_by(claimant)) {
+            return Claim::Full;
+        }
         match (
             owner.yields_to(claimant),
             owner.identity,
@@ -150,26 +162,29 @@ impl Registry {
         ) {
             (true, ..) => Claim::Free,
             (false, None, [member, ..]) => Claim::Probe(member.clone()),
+            _ if owner.is(claimant) => Claim::Later,
             _ => Claim::Taken,
         }
     }
 
     /// Gives the name to a claimant if it may have it, or if it is still held by `instead_of`; gives
-    /// the forwarders that are replaced. `Err` if somebody else got it in the meantime.
+    /// the connections that are replaced. `Err` if somebody else got it in the meantime.
     pub(crate) fn give(
         &self,
         name: &str,
         claimant: &Claimant,
         member: Member,
         instead_of: Option<Key>,
-    ) -> Result<Vec<Key>, ()> {
+    ) -> Result<Vec<Member>, ()> {
         let mut names = self.names();
         if let Some(owner) = names.owners.get_mut(name) {
             if owner.is_joined_by(claimant) {
                 let same = |other: &mut Member| other.lane == member.lane;
                 let replaced = owner.members.extract_if(.., same).collect::<Vec<_>>();
                 owner.members.push(member);
-                return Ok(replaced.into_iter().map(|m| m.forwarder).collect());
+                names.uncount(claimant.identity, replaced.len());
+                names.count(claimant.identity);
+                return Ok(replaced);
             }
             let gone = owner.members.first().map(|m| m.forwarder) == instead_of;
             if !owner.yields_to(claimant) && !gone {
@@ -181,9 +196,12 @@ impl Registry {
             process: claimant.lane.map(|lane| lane.process),
             members: vec![member],
         };
-        let old = names.insert(name, owner);
-        let members = old.into_iter().flat_map(|old| old.members);
-        Ok(members.map(|member| member.forwarder).collect())
+        names.count(claimant.identity);
+        let Some(old) = names.owners.insert(name.to_owned(), owner) else {
+            return Ok(Vec::new());
+        };
+        names.uncount(old.identity, old.members.len());
+        Ok(old.members)
     }
 
     /// The shard that a connection of a process had better be on, so that its connections are on as
@@ -221,11 +239,12 @@ impl Registry {
         let Some(owner) = names.owners.get_mut(name) else {
             return;
         };
+        let before = owner.members.len();
         owner.members.retain(|member| member.forwarder != forwarder);
+        let (gone, identity) = (before - owner.members.len(), owner.identity);
         if owner.members.is_empty() {
-            let identity = owner.identity;
             names.owners.remove(name);
-            names.uncount(identity);
         }
+        names.uncount(identity, gone);
     }
 }

@@ -90,13 +90,16 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
     let relay = Arc::new(Relay {
         registry: Registry::new(Most {
             names: cli.max_forwarders,
-            per_identity: cli.max_forwarders_per_identity,
+            per_identity: cli.max_forwarders_per_identity as usize,
         }),
         allow_plain: cli.allow_plain_registration,
     });
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
-    let node = Node::start(&config, move |shard| set_up(shard, &endpoint, &relay))
-        .map_err(Error::Start)?;
+    let histories = SeenHistories::default();
+    let node = Node::start(&config, move |shard| {
+        set_up(shard, &endpoint, &histories, &relay);
+    })
+    .map_err(Error::Start)?;
     let rendezvous = cli
         .rendezvous
         .map(|at| serve_rendezvous(&node, at).map_err(|error| Error::Rendezvous(at, error)))
@@ -124,12 +127,12 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_up(shard: &Shard, endpoint: &Endpoint, relay: &Arc<Relay>) {
+fn set_up(shard: &Shard, endpoint: &Endpoint, histories: &SeenHistories, relay: &Arc<Relay>) {
     let credentials = Credentials {
         endpoint: endpoint.clone(),
         // Anybody may prove who they are; what they may do is decided by the services.
         trust: Trust::Anyone,
-        histories: Rc::new(RefCell::new(SeenHistories::default())),
+        histories: Rc::new(RefCell::new(histories.clone())),
     };
     let channels = ChannelListener::new(credentials, shard.accepted_channels_flow());
     let workers: [(&[u8], Rc<dyn Worker>); 6] = [

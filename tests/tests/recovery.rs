@@ -311,3 +311,30 @@ fn a_half_written_answer_is_never_taken_for_a_whole_one() {
         "a FIN would say that the data is complete"
     );
 }
+
+#[test]
+fn a_later_process_has_the_name_until_it_ends() {
+    let _turn = alone();
+    let service = Service::echo();
+    let chain = Chain::start(service.address());
+    let friend = chain.inlet_edge.identifier.as_str();
+    let later = chain
+        .outlet_edge
+        .outlet(chain.relay.address, service.address(), &[friend]);
+    // The earlier one is told, and does not fight for it.
+    let lost = chain.outlet.process.event("down");
+    assert!(lost.text("reason").contains("ended"), "{:?}", lost.json);
+    let why = chain.outlet.process.event("down");
+    assert!(
+        why.text("reason").contains("started later"),
+        "{:?}",
+        why.json
+    );
+    eventually("the later one serves", PATIENCE, || {
+        one_connection(chain.address())
+    });
+    later.process.terminate();
+    let since = Instant::now();
+    chain.outlet.process.event("registered");
+    assert_back("the earlier one", chain.address(), since);
+}

@@ -12,24 +12,22 @@ const KEPT: [usize; 3] = [256, 64, 8];
 /// How many retired buffers are looked at for one that is free again.
 const LOOKS: usize = 4;
 /// Bounds of what may be queued for one destination before its sources stop being read.
-const HIGH_WATER: [usize; 2] = [1 << 20, 8 << 20];
+const HIGH_WATER: [usize; 2] = [64 << 10, 8 << 20];
 
 /// Keeps storage in use: buffers are taken from it, and given back while parts of them may still
 /// be queued somewhere.
 ///
 /// One small message that waits keeps the whole storage it arrived in, so what is bounded is storage
 /// and not messages: everything taken counts until nothing uses it any more, except the smallest
-/// class, which each connection has one of.
-///
-/// Invariant: `held` is the sum of all storage taken and not known to be free, without buffers of
-/// the smallest class that were not given back yet.
+/// class, which each connection has one of. What is free and kept for later does not count; it is
+/// at most 9 MiB.
 pub(crate) struct Pool {
     limit: usize,
     held: Cell<usize>,
     retired: RefCell<[Retired; 3]>,
-    /// Storage larger than the largest class, until it is free.
+    /// Storage of other sizes, until it is free.
     odd: RefCell<Vec<(BytesMut, usize)>>,
-    /// What small buffers are cut from, and what it was taken as.
+    /// What small buffers are cut from, and its size.
     scratch: RefCell<(BytesMut, usize)>,
 }
 
@@ -58,6 +56,11 @@ impl Pool {
         self.held.get().saturating_sub(self.limit)
     }
 
+    /// Whether half as much again as the limit is held.
+    pub(crate) fn is_far_above(&self) -> bool {
+        self.held.get() > self.limit + self.limit / 2
+    }
+
     /// Bytes held.
     pub(crate) fn held(&self) -> usize {
         self.held.get()
@@ -83,69 +86,56 @@ impl Pool {
         self.held.set(self.held.get().saturating_sub(bytes));
     }
 
-    /// An empty buffer with at least `capacity` bytes of room, of the smallest class that fits.
-    pub(crate) fn take(&self, capacity: usize) -> BytesMut {
-        let Some(class) = class_of(capacity) else {
-            self.add(capacity);
-            return BytesMut::with_capacity(capacity);
-        };
+    /// An empty buffer of a class.
+    pub(crate) fn take(&self, class: usize) -> BytesMut {
+        let size = CLASSES[class];
         let retired = &mut self.retired.borrow_mut()[class];
-        if let Some(buffer) = retired.free.pop() {
-            self.uncount_idle(class);
-            return buffer;
-        }
-        for _ in 0..LOOKS.min(retired.pinned.len()) {
-            let Some(mut buffer) = retired.pinned.pop_front() else {
-                break;
-            };
-            if buffer.try_reclaim(CLASSES[class]) {
-                self.uncount_idle(class);
-                return buffer;
+        let buffer = retired.free.pop().or_else(|| {
+            for _ in 0..LOOKS.min(retired.pinned.len()) {
+                let mut buffer = retired.pinned.pop_front()?;
+                if buffer.try_reclaim(size) {
+                    self.sub(size);
+                    return Some(buffer);
+                }
+                retired.pinned.push_back(buffer);
             }
-            retired.pinned.push_back(buffer);
-        }
+            None
+        });
         if class > 0 {
-            self.add(CLASSES[class]);
+            self.add(size);
         }
-        BytesMut::with_capacity(CLASSES[class])
+        buffer.unwrap_or_else(|| BytesMut::with_capacity(size))
     }
 
-    /// A buffer of the smallest class leaves the pool: it counts no longer.
-    fn uncount_idle(&self, class: usize) {
-        if class == 0 {
-            self.sub(CLASSES[0]);
-        }
+    /// An empty buffer of another size.
+    pub(crate) fn take_odd(&self, size: usize) -> BytesMut {
+        self.add(size);
+        BytesMut::with_capacity(size)
     }
 
-    /// Gives a buffer back; parts split off it may still be alive. `size` is what was asked for
-    /// when it was taken.
+    /// Gives a buffer back; parts split off it may still be alive. `size` is that of its class, or
+    /// what was asked for.
     pub(crate) fn give(&self, mut buffer: BytesMut, size: usize) {
         buffer.clear();
-        let Some(class) = class_of(size) else {
-            if buffer.try_reclaim(size) {
-                self.sub(size);
-            } else {
-                self.odd.borrow_mut().push((buffer, size));
+        let is_free = buffer.try_reclaim(size);
+        match CLASSES.iter().position(|class| *class == size) {
+            Some(class) => {
+                let retired = &mut self.retired.borrow_mut()[class];
+                // Those of the smallest class count only from now on.
+                match (is_free, class) {
+                    (true, 0) => {}
+                    (true, _) => self.sub(size),
+                    (false, 0) => self.add(size),
+                    (false, _) => {}
+                }
+                if !is_free {
+                    retired.pinned.push_back(buffer);
+                } else if retired.free.len() < KEPT[class] {
+                    retired.free.push(buffer);
+                }
             }
-            return;
-        };
-        if class == 0 {
-            self.add(CLASSES[0]);
-        }
-        let retired = &mut self.retired.borrow_mut()[class];
-        if buffer.try_reclaim(CLASSES[class]) {
-            self.keep(&mut retired.free, buffer, class);
-        } else {
-            retired.pinned.push_back(buffer);
-        }
-    }
-
-    /// Keeps a free buffer, or returns its memory when there are enough.
-    fn keep(&self, free: &mut Vec<BytesMut>, buffer: BytesMut, class: usize) {
-        if free.len() < KEPT[class] {
-            free.push(buffer);
-        } else {
-            self.sub(CLASSES[class]);
+            None if is_free => self.sub(size),
+            None => self.odd.borrow_mut().push((buffer, size)),
         }
     }
 
@@ -158,8 +148,11 @@ impl Pool {
                 };
                 if !buffer.try_reclaim(CLASSES[class]) {
                     retired.pinned.push_back(buffer);
-                } else {
-                    self.keep(&mut retired.free, buffer, class);
+                    continue;
+                }
+                self.sub(CLASSES[class]);
+                if retired.free.len() < KEPT[class] {
+                    retired.free.push(buffer);
                 }
             }
         }
@@ -176,9 +169,12 @@ impl Pool {
     /// prefixes that find no room in front of their message, and for control messages.
     pub(crate) fn small(&self, len: usize) -> BytesMut {
         let mut scratch = self.scratch.borrow_mut();
-        let wanted = CLASSES[1].max(len);
-        if scratch.0.capacity() < len && !scratch.0.try_reclaim(wanted) {
-            let (old, size) = std::mem::replace(&mut *scratch, (self.take(wanted), wanted));
+        if scratch.0.capacity() < len && !scratch.0.try_reclaim(CLASSES[1].max(len)) {
+            let fresh = match CLASSES[1] >= len {
+                true => (self.take(1), CLASSES[1]),
+                false => (self.take_odd(len), len),
+            };
+            let (old, size) = std::mem::replace(&mut *scratch, fresh);
             if size > 0 {
                 self.give(old, size);
             }
@@ -186,10 +182,6 @@ impl Pool {
         scratch.0.resize(len, 0);
         scratch.0.split()
     }
-}
-
-fn class_of(size: usize) -> Option<usize> {
-    CLASSES.iter().position(|class| *class >= size)
 }
 
 #[cfg(test)]
@@ -200,7 +192,10 @@ mod tests {
 
     /// A buffer with a part of it that is still in use.
     fn used(pool: &Pool, size: usize) -> BytesMut {
-        let mut buffer = pool.take(size);
+        let mut buffer = match CLASSES.iter().position(|class| *class == size) {
+            Some(class) => pool.take(class),
+            None => pool.take_odd(size),
+        };
         buffer.extend_from_slice(&[1]);
         let part = buffer.split();
         pool.give(buffer, size);
@@ -210,34 +205,40 @@ mod tests {
     #[test]
     fn a_part_in_use_counts_as_the_whole() {
         let pool = Pool::new(LIMIT);
-        for size in [CLASSES[0], CLASSES[1], CLASSES[2], 3 << 20] {
-            let part = used(&pool, size);
-            pool.sweep();
-            assert_eq!(pool.held(), size, "in use");
-            drop(part);
-            pool.sweep();
-            // The pool keeps one of a class for later.
-            let kept = if size > CLASSES[2] { 0 } else { size };
-            assert_eq!(pool.held(), kept);
-            if kept > 0 {
-                let size = if size == CLASSES[0] { 0 } else { size };
-                let buffer = pool.take(kept);
-                assert_eq!(pool.held(), size, "taken again");
-                drop(buffer);
-                pool.sub(size);
+        for size in [CLASSES[0], CLASSES[1], 70_000, CLASSES[2], 3 << 20] {
+            for _ in 0..3 {
+                let part = used(&pool, size);
+                pool.sweep();
+                assert_eq!(pool.held(), size, "in use");
+                drop(part);
+                pool.sweep();
+                assert_eq!(pool.held(), 0, "free");
             }
         }
     }
 
     #[test]
-    fn free_storage_is_returned_beyond_a_few() {
+    fn what_a_connection_reads_into_counts_beyond_the_smallest() {
+        let pool = Pool::new(LIMIT);
+        for (class, held) in [(0, 0), (1, CLASSES[1]), (2, CLASSES[2])] {
+            for _ in 0..3 {
+                let buffer = pool.take(class);
+                assert_eq!(pool.held(), held);
+                pool.give(buffer, CLASSES[class]);
+                assert_eq!(pool.held(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn many_parts_are_too_much() {
         let pool = Pool::new(LIMIT);
         let parts: Vec<_> = (0..1000).map(|_| used(&pool, CLASSES[0])).collect();
         assert_eq!(pool.held(), 1000 * CLASSES[0]);
-        assert!(pool.excess() > 0);
+        assert!(pool.excess() > 0 && pool.is_far_above());
         drop(parts);
         pool.sweep();
-        assert_eq!(pool.held(), KEPT[0] * CLASSES[0]);
+        assert_eq!(pool.held(), 0);
     }
 
     #[test]
@@ -247,7 +248,7 @@ mod tests {
         assert!(pool.has_room_for(2));
         pool.add(200 << 20);
         assert!(!pool.has_room_for(2) && pool.has_room_for(1));
-        pool.add(300 << 20);
+        pool.add(312 << 20);
         assert!(!pool.has_room_for(1));
         assert_eq!(pool.high_water(), HIGH_WATER[0]);
     }

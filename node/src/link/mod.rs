@@ -18,6 +18,7 @@ use monoio::net::TcpStream as Socket;
 
 use crate::buffer::ReadBuffer;
 use crate::key::{Key, LocalAddress};
+use crate::lazy::LazyRead;
 use crate::notify::{Gate, Notify};
 use crate::packet::{Packet, Producer};
 use crate::queue::{FULL, SendQueue};
@@ -27,6 +28,8 @@ use crate::sys::SocketFd;
 use crate::table::{Entry, Place};
 use crate::worker::Outcome;
 
+/// A frame under way for longer than this gives way to others when memory is used up.
+const STUCK_MS: u64 = 250;
 /// Names with several targets for which a link remembers its own.
 const PLACES: usize = 16;
 
@@ -73,6 +76,13 @@ pub struct Link {
     places: RefCell<Vec<Place>>,
     /// Storage that unread bytes are in, beyond what every link has.
     reading: Cell<usize>,
+    lazy: LazyRead,
+    /// What was written when the time was last looked at.
+    seen: Cell<u64>,
+    /// How often in a row nothing of what is queued was written since.
+    unmoved: Cell<u32>,
+    /// What closing it for want of memory will give back.
+    relieving: Cell<usize>,
 }
 
 impl Link {
@@ -113,6 +123,10 @@ impl Link {
                 held: Gate::default(),
                 places: RefCell::default(),
                 reading: Cell::new(0),
+                lazy: LazyRead::default(),
+                seen: Cell::new(0),
+                unmoved: Cell::new(0),
+                relieving: Cell::new(0),
             });
             (Entry::Link(Rc::clone(&link)), link)
         })?;
@@ -271,6 +285,26 @@ impl Link {
         }
     }
 
+    /// Whether what it holds does not move: a frame that is not finished, or a queue nobody reads.
+    pub(crate) fn is_stuck(&self, now_ms: u64) -> bool {
+        let since = self.partial_since.get();
+        let partial = since.is_some_and(|since| now_ms.saturating_sub(since) > STUCK_MS);
+        (partial && !self.is_unread()) || self.unmoved.get() > 1
+    }
+
+    /// Closes it because it holds too much; its end tells that the memory is back.
+    pub(crate) fn relieve(&self) -> usize {
+        let held = self.held();
+        self.relieving.set(held);
+        self.close(CloseReason::MemoryLimit);
+        held
+    }
+
+    /// Whether this node accepted it: then the peer may be anybody.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.accepted
+    }
+
     /// Whether what is sent now has to wait behind what was sent before.
     pub(crate) fn is_behind(&self) -> bool {
         self.behind.get()
@@ -280,6 +314,12 @@ impl Link {
     pub(crate) fn tick(&self, shard: &Shard) {
         self.behind.set(self.queue.bytes() > 0);
         let now = shard.now_ms();
+        self.lazy.tick(now, shard.pool().excess() > 0);
+        let moved = self.seen.replace(self.queue.written()) != self.queue.written();
+        self.unmoved.set(match self.behind.get() && !moved {
+            true => self.unmoved.get() + 1,
+            false => 0,
+        });
         let limits = shard.limits();
         match self.partial_since.get() {
             // The peer cannot finish a frame that this node does not read.

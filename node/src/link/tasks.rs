@@ -12,6 +12,7 @@ use monoio::net::TcpStream as Socket;
 
 use super::Link;
 use crate::buffer::ReadBuffer;
+use crate::lazy::was_cancelled;
 use crate::packet::Packet;
 use crate::queue::{Work, write_some};
 use crate::reason::CloseReason;
@@ -25,6 +26,8 @@ const LINGER: Duration = Duration::from_secs(5);
 /// How often a link that needs more memory than there is looks again: what was closed to make room gives
 /// it back soon.
 const MEMORY_PAUSE: Duration = Duration::from_millis(2);
+/// How long it waits.
+const MEMORY_PATIENCE_MS: u64 = 2_000;
 
 /// Why the reading task stopped.
 enum Stop {
@@ -55,6 +58,7 @@ pub(super) async fn run(
             }
             shard.remove(link.address.key);
             drop(link.take_places());
+            shard.relief_done(link.relieving.take());
             shard.counters().close(link.end.get().unwrap_or(reason));
             // A peer that has ended its side may still take what is queued, but not for ever.
             if monoio::time::timeout(LINGER, &mut writing).await.is_err() {
@@ -124,28 +128,58 @@ async fn read(
             link.partial_since.set(Some(shard.now_ms()));
         }
         link.held.passed().await;
-        while shard.pool().excess() > 0 && buffer.wants(need) {
-            shard.relieve();
-            if let Some(reason) = link.end.get() {
-                return Stop::Close(reason);
-            }
-            monoio::time::sleep(MEMORY_PAUSE).await;
+        if shard.pool().excess() > 0
+            && let Some(reason) = make_do(shard, link, buffer, need).await
+        {
+            return Stop::Close(reason);
         }
         let asked = buffer.prepare(shard.pool(), need);
         link.reading.set(buffer.held());
+        let is_idle = buffer.is_large_and_empty();
         let storage = buffer.lend();
         let start = storage.len();
-        let (result, slice) = half
-            .read(SliceMut::new(storage, start, start + asked))
-            .await;
+        let slice = SliceMut::new(storage, start, start + asked);
+        let (result, slice) = if is_idle {
+            link.lazy.read(shard.now_ms(), half, slice).await
+        } else {
+            half.read(slice).await
+        };
         let read = *result.as_ref().unwrap_or(&0);
         buffer.restore(slice.into_inner(), read, asked, shard.pool());
         match result {
             Ok(0) => return Stop::Close(link.end.get().unwrap_or(CloseReason::PeerClosed)),
             Ok(n) => shard.counters().bytes_in.add(n as u64),
+            Err(error) if was_cancelled(&error) => buffer.shrink(shard.pool()),
             Err(_) => return Stop::Close(link.end.get().unwrap_or(CloseReason::Io)),
         }
     }
+}
+
+/// Gets along with little while more memory is in use than there is: gives back a buffer that is not
+/// needed, and waits with a large frame. Gives a reason to close when that takes too long.
+async fn make_do(
+    shard: &Shard,
+    link: &Link,
+    buffer: &mut ReadBuffer,
+    need: usize,
+) -> Option<CloseReason> {
+    buffer.shrink(shard.pool());
+    link.reading.set(buffer.held());
+    shard.relieve();
+    let since = shard.now_ms();
+    while shard.pool().excess() > 0 && buffer.wants(need) {
+        if link.end.get().is_some() {
+            break;
+        }
+        if shard.now_ms() - since > MEMORY_PATIENCE_MS {
+            return Some(CloseReason::MemoryLimit);
+        }
+        link.waiting.set(true);
+        monoio::time::sleep(MEMORY_PAUSE).await;
+        link.waiting.set(false);
+        shard.relieve();
+    }
+    link.end.get()
 }
 
 /// Handles one frame; waits where its destination is full.

@@ -246,7 +246,7 @@ async fn open(
             Ok(Err(CloseReason::PongTimeout)) => return Err(Ended::Final),
             Ok(Err(_)) => return Err(Ended::PathDied),
             Err(_) if !paths.is_current(path) => {
-                stream.stop(shard, CloseReason::Replaced);
+                stream.break_off(shard, CloseReason::Replaced);
                 return Err(Ended::PathDied);
             }
             Err(_) => paths.suspect(Suspicion::NoAnswer),

@@ -16,6 +16,7 @@ use monoio::net::TcpStream;
 use crate::buffer::{CLASSES, HEADROOM, TAILROOM};
 use crate::channel::Channel;
 use crate::key::{Key, LocalAddress};
+use crate::lazy::{LazyRead, was_cancelled};
 use crate::notify::{Gate, Notify};
 use crate::packet::Packet;
 use crate::queue::{CHUNK, write_some};
@@ -47,6 +48,13 @@ pub struct Stream {
     waiting: Cell<usize>,
     written: Cell<u64>,
     full_since: Cell<Option<(u64, u64)>>,
+    /// What was written when the time was last looked at, and how often in a row that was the same
+    /// although something waits.
+    seen: Cell<u64>,
+    unmoved: Cell<u32>,
+    /// Storage that is read into, beyond what every stream has.
+    reading: Cell<usize>,
+    lazy: LazyRead,
     gate: Rc<Gate>,
     opened: Cell<bool>,
     finish: Cell<bool>,
@@ -85,6 +93,10 @@ impl Stream {
                 waiting: Cell::new(0),
                 written: Cell::new(0),
                 full_since: Cell::new(None),
+                seen: Cell::new(0),
+                unmoved: Cell::new(0),
+                reading: Cell::new(0),
+                lazy: LazyRead::default(),
                 gate: Rc::default(),
                 opened: Cell::new(false),
                 finish: Cell::new(false),
@@ -150,13 +162,52 @@ impl Stream {
         }
     }
 
-    /// Tells the far side, then ends.
-    pub fn stop(&self, shard: &Shard, reason: CloseReason) {
+    /// Tells the far side that the connection broke, then ends: what was sent may not be all, so no
+    /// end in order may be seen.
+    pub fn break_off(&self, shard: &Shard, reason: CloseReason) {
         if self.end.get().is_none() {
-            self.machine.borrow_mut().stop();
+            self.why.set(reason);
+            self.machine.borrow_mut().on_write_error();
             self.flush(shard);
-            self.abort(shard, reason);
         }
+        if self.end.get().is_none() {
+            self.abort(shard, reason);
+        } else if !self.aborted.get() {
+            self.let_go();
+        }
+    }
+
+    /// Drops what waits for the socket, and resets it.
+    fn let_go(&self) {
+        self.aborted.set(true);
+        self.incoming.borrow_mut().clear();
+        self.waiting.set(0);
+        if let Some(fd) = self.fd.get() {
+            fd.abort();
+        }
+        self.changed.notify();
+    }
+
+    /// Whether a stream that has ended still has data for its socket; a socket that takes nothing for
+    /// too long is reset.
+    pub(crate) fn is_leaving(&self, now_ms: u64, limit_ms: u64) -> bool {
+        if self.fd.get().is_none() || self.aborted.get() {
+            return false;
+        }
+        match self.full_since.get() {
+            Some((since, before)) if before == self.written.get() => {
+                if now_ms.saturating_sub(since) > limit_ms {
+                    self.let_go();
+                }
+            }
+            _ => self.full_since.set(Some((now_ms, self.written.get()))),
+        }
+        !self.aborted.get()
+    }
+
+    /// Whether the socket has taken nothing of what waits for it since the time was last looked at.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.unmoved.get() > 1
     }
 
     fn finish_up(&self, shard: &Shard, abort: bool, reason: CloseReason) {
@@ -167,15 +218,16 @@ impl Stream {
             channel.in_use(false);
         }
         if abort {
-            self.aborted.set(true);
-            self.incoming.borrow_mut().clear();
-            self.waiting.set(0);
-            if let Some(fd) = self.fd.get() {
-                fd.abort();
-            }
+            self.let_go();
         }
         self.gate.open();
-        shard.remove(self.address.key);
+        let own = shard.take(self.address.key);
+        if let Some(Entry::Stream(own)) = own
+            && self.waiting.get() > 0
+            && self.fd.get().is_some()
+        {
+            shard.watch_leaving(own);
+        }
     }
 
     /// Why it ended.
@@ -248,12 +300,12 @@ impl Stream {
         Outcome::Done
     }
 
-    /// How much memory it may keep in use; nothing once it has ended.
+    /// How much memory it may keep in use; nothing once it was reset.
     pub(crate) fn held(&self) -> usize {
-        match self.end.get() {
-            None => self.waiting.get() + CHUNK * self.incoming.borrow().len(),
-            Some(_) => 0,
+        if self.aborted.get() {
+            return 0;
         }
+        self.reading.get() + self.waiting.get() + CHUNK * self.incoming.borrow().len()
     }
 
     /// Deadlines of the machine, and sockets that take nothing while everybody waits.
@@ -271,6 +323,12 @@ impl Stream {
             }
             self.flush(shard);
         }
+        self.lazy.tick(now, shard.pool().excess() > 0);
+        let moved = self.seen.replace(self.written.get()) != self.written.get();
+        self.unmoved.set(match self.waiting.get() > 0 && !moved {
+            true => self.unmoved.get() + 1,
+            false => 0,
+        });
         if !self.gate.is_shut() {
             self.full_since.set(None);
             return;
@@ -278,7 +336,7 @@ impl Stream {
         match self.full_since.get() {
             Some((since, before)) if before == self.written.get() => {
                 if now - since > shard.limits().stall_timeout_ms {
-                    self.stop(shard, CloseReason::Stalled);
+                    self.break_off(shard, CloseReason::Stalled);
                 }
             }
             _ => self.full_since.set(Some((now, self.written.get()))),
@@ -307,7 +365,7 @@ impl Stream {
 async fn read(shard: Shard, stream: Rc<Stream>, mut half: OwnedReadHalf<TcpStream>) {
     let mut step = 0;
     let mut size = CLASSES[0];
-    let mut storage = shard.pool().take(size);
+    let mut storage = shard.pool().take(0);
     loop {
         let budget = stream.changed.until(|| {
             if stream.end.get().is_some() {
@@ -326,16 +384,23 @@ async fn read(shard: Shard, stream: Rc<Stream>, mut half: OwnedReadHalf<TcpStrea
         let wanted = HEADROOM + budget + TAILROOM;
         if storage.capacity() < wanted && !storage.try_reclaim(wanted.max(size)) {
             shard.pool().give(storage, size);
-            size = *CLASSES.iter().find(|c| **c >= wanted).unwrap_or(&wanted);
-            storage = shard.pool().take(size);
+            // The last class holds the longest read.
+            let class = CLASSES.iter().position(|class| *class >= wanted);
+            let class = class.unwrap_or(CLASSES.len() - 1);
+            size = CLASSES[class];
+            storage = shard.pool().take(class);
         }
         if shard.pool().excess() > 0 {
             shard.relieve();
         }
+        stream.reading.set(size - CLASSES[0]);
         storage.resize(HEADROOM, 0);
-        let (result, slice) = half
-            .read(SliceMut::new(storage, HEADROOM, HEADROOM + budget))
-            .await;
+        let slice = SliceMut::new(storage, HEADROOM, HEADROOM + budget);
+        let (result, slice) = if size > CLASSES[0] {
+            stream.lazy.read(shard.now_ms(), &mut half, slice).await
+        } else {
+            half.read(slice).await
+        };
         storage = slice.into_inner();
         if stream.end.get().is_some() {
             break;
@@ -361,6 +426,11 @@ async fn read(shard: Shard, stream: Rc<Stream>, mut half: OwnedReadHalf<TcpStrea
                 if let Some(gate) = send_data(&shard, &stream, data, n) {
                     gate.passed().await;
                 }
+            }
+            Err(error) if was_cancelled(&error) => {
+                shard.pool().give(storage, size);
+                (step, size) = (0, CLASSES[0]);
+                storage = shard.pool().take(0);
             }
             Err(_) => {
                 storage.clear();

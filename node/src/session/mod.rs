@@ -12,8 +12,7 @@ mod path;
 mod registration;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use culvert_crypto::Identifier;
@@ -70,8 +69,10 @@ pub enum Event {
 #[derive(Clone)]
 pub struct Reporter {
     events: async_channel::Sender<Event>,
-    up: Arc<AtomicUsize>,
-    direct: Arc<AtomicUsize>,
+    /// Held while an event is reported, so that the news come in order.
+    up: Arc<Mutex<usize>>,
+    /// Lanes with a direct path; held like the other.
+    direct: Arc<Mutex<usize>>,
 }
 
 impl Reporter {
@@ -86,16 +87,28 @@ impl Reporter {
         let _ = self.events.force_send(event);
     }
 
+    fn up(&self) -> MutexGuard<'_, usize> {
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn direct(&self) -> MutexGuard<'_, usize> {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A lane works.
     fn went_up(&self, event: Event) {
-        if self.up.fetch_add(1, Ordering::Relaxed) == 0 {
+        let mut up = self.up();
+        *up += 1;
+        if *up == 1 {
             self.report(event);
         }
     }
 
     /// A lane that worked does not any more.
     fn went_down(&self, reason: &str) {
-        if self.up.fetch_sub(1, Ordering::Relaxed) == 1 {
+        let mut up = self.up();
+        *up = up.saturating_sub(1);
+        if *up == 0 {
             self.report(Event::Down {
                 reason: reason.to_owned(),
             });
@@ -104,20 +117,24 @@ impl Reporter {
 
     /// A lane has a direct path.
     fn went_direct(&self, event: Event) {
-        if self.direct.fetch_add(1, Ordering::Relaxed) == 0 {
+        let mut direct = self.direct();
+        *direct += 1;
+        if *direct == 1 {
             self.report(event);
         }
     }
 
     /// A lane has it no more.
     fn left_direct(&self) {
-        self.direct.fetch_sub(1, Ordering::Relaxed);
+        let mut direct = self.direct();
+        *direct = direct.saturating_sub(1);
     }
 
     /// A lane has none (any more). It is news when no other has one.
     fn relayed(&self, shard: &Shard, was_up: bool, reason: &str) {
         let speaks = was_up || shard.number() == 0;
-        if speaks && self.direct.load(Ordering::Relaxed) == 0 {
+        let direct = self.direct();
+        if speaks && *direct == 0 {
             self.report(Event::Relayed {
                 reason: reason.to_owned(),
             });
@@ -126,7 +143,7 @@ impl Reporter {
 
     /// A lane could not be made to work. The first speaks for all: they fail alike.
     fn failed(&self, shard: &Shard, reason: &str) {
-        if shard.number() == 0 && self.up.load(Ordering::Relaxed) == 0 {
+        if shard.number() == 0 && *self.up() == 0 {
             self.report(Event::Down {
                 reason: reason.to_owned(),
             });

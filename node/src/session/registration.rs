@@ -2,13 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use culvert_crypto::Identifier;
 use culvert_crypto::trust::Trust;
 use culvert_proto::address::AddressRef;
 use culvert_proto::forwarder::{
-    self, Extension, Lane, PLACEMENT, Registration, Reply, Request, STATIC_FORWARDING_SERVICE,
+    self, Extension, Lane, MAX_LANES, PLACEMENT, Registration, Reply, Request,
+    STATIC_FORWARDING_SERVICE,
 };
 use culvert_proto::route::{Route, RouteView};
 
@@ -101,6 +102,10 @@ fn explain(name: &str, reason: forwarder::Refusal) -> String {
         forwarder::Refusal::BadName => {
             format!("the relay refused the name '{name}': it is not valid")
         }
+        forwarder::Refusal::Later => format!(
+            "another process of this identity, started later, holds the name '{name}'; this one waits \
+             until it ends"
+        ),
         forwarder::Refusal::Full => format!("the relay refused the name '{name}': it has too many"),
         forwarder::Refusal::Other(code) => {
             format!("the relay refused the name '{name}': reason {code}")
@@ -145,8 +150,10 @@ impl Default for Lanes {
     /// Those of a new process.
     fn default() -> Self {
         let (begin, begun) = async_channel::bounded(1);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let millis = since.map_or(0, |since| since.as_millis() as u64);
         Self {
-            process: random::u64(),
+            process: millis << 16 | random::u64() & 0xffff,
             begin,
             begun,
         }
@@ -176,6 +183,9 @@ pub async fn keep_registered(
     credentials: Credentials,
     reporter: Reporter,
 ) {
+    if shard.number() >= MAX_LANES {
+        return;
+    }
     if shard.number() > 0 {
         plan.lanes.accepted().await;
     }

@@ -198,6 +198,8 @@ impl Shard {
                 packet.via = Some(link.address);
                 packet.producer = Some(link.producer);
                 moved.places.into_iter().for_each(|p| link.keep_to(p));
+                // It stays here, even if what it came for has left meanwhile.
+                link.expose();
                 let outcome = self.dispatch(packet);
                 self.settle(outcome, "first message of a moved link");
             }
@@ -242,8 +244,8 @@ impl Shard {
         });
     }
 
-    /// Closes what a message came by, because going on would lose data.
-    fn close_source(&self, key: Key, reason: CloseReason) {
+    /// Closes the link or channel that a message came by.
+    pub fn close_source(&self, key: Key, reason: CloseReason) {
         let entry = self
             .0
             .table

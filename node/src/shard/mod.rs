@@ -2,7 +2,10 @@
 //! to another.
 
 mod handoff;
+mod relief;
 mod router;
+
+use relief::Relief;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashSet;
@@ -24,6 +27,7 @@ use crate::limits::Limits;
 use crate::link::Link;
 use crate::metrics::Counters;
 use crate::packet::MAX_DEPTH;
+use crate::portal::Stream;
 use crate::random;
 use crate::reason::{CloseReason, Refusal};
 pub use crate::table::Load;
@@ -73,8 +77,9 @@ struct Inner {
     sink: Cell<Option<LocalAddress>>,
     ending: Cell<bool>,
     pool: Pool,
-    /// What ends of connections that held too much will give back soon.
-    relieved: Cell<usize>,
+    relief: Relief,
+    /// Streams that have ended and still write what came before.
+    leaving: RefCell<Vec<Rc<Stream>>>,
     counters: Arc<Counters>,
     limits: Arc<Limits>,
     /// Links open on all shards.
@@ -106,7 +111,8 @@ impl Shard {
             sink: Cell::new(None),
             ending: Cell::new(false),
             pool: Pool::new((limits.memory / peers.len().max(1)).max(LEAST_MEMORY)),
-            relieved: Cell::new(0),
+            relief: Relief::default(),
+            leaving: RefCell::default(),
             counters,
             limits,
             links,
@@ -321,9 +327,12 @@ impl Shard {
 
     /// Removes an entry, and tells what depends on it.
     pub fn remove(&self, key: Key) {
-        let Some((address, entry, dependents)) = self.0.table.borrow_mut().remove(key) else {
-            return;
-        };
+        self.take(key);
+    }
+
+    /// The same, and gives the entry.
+    pub(crate) fn take(&self, key: Key) -> Option<Entry> {
+        let (address, entry, dependents) = self.0.table.borrow_mut().remove(key)?;
         self.flow(|f| f.remove(key));
         self.forget_abroad(key);
         if let Entry::Worker(worker) = &entry {
@@ -345,6 +354,7 @@ impl Shard {
                 Some((_, Entry::Link(_))) | None => {}
             }
         }
+        Some(entry)
     }
 
     /// Has `dependent` told when `what` ends; false if it has ended already.
@@ -404,6 +414,11 @@ impl Shard {
             .or_else(|| table.name(first.value, None))
     }
 
+    /// Keeps an eye on a stream that has ended and still has data for its socket.
+    pub(crate) fn watch_leaving(&self, stream: Rc<Stream>) {
+        self.0.leaving.borrow_mut().push(stream);
+    }
+
     pub(crate) fn entries(&self) -> Vec<(LocalAddress, Entry)> {
         self.0
             .table
@@ -417,50 +432,16 @@ impl Shard {
         self.0.table.borrow()
     }
 
-    /// Ends what holds most while there is more than the limit: frames that are not finished, and what
-    /// waits for somebody who does not read.
-    pub(crate) fn relieve(&self) {
-        if self.0.pool.excess() <= self.0.relieved.get() {
-            return;
-        }
-        self.0.pool.sweep();
-        while self.0.pool.excess() > self.0.relieved.get() {
-            let holders = self
-                .entries()
-                .into_iter()
-                .filter_map(|(_, entry)| match entry {
-                    Entry::Link(ref link) => Some((link.held(), entry)),
-                    Entry::Stream(ref stream) => Some((stream.held(), entry)),
-                    _ => None,
-                });
-            let Some((held, entry)) = holders.max_by_key(|(held, _)| *held) else {
-                return;
-            };
-            if held == 0 {
-                return;
-            }
-            self.0.relieved.set(self.0.relieved.get() + held);
-            match entry {
-                Entry::Link(link) => {
-                    tracing::warn!(peer = %link.peer, held, "closed a connection: memory is used up");
-                    link.close(CloseReason::MemoryLimit);
-                }
-                Entry::Stream(stream) => {
-                    tracing::warn!(held, "reset a stream: memory is used up");
-                    stream.stop(self, CloseReason::MemoryLimit);
-                }
-                _ => {}
-            }
-        }
-    }
-
     /// Calls everything that has deadlines, about four times a second.
     pub(crate) async fn keep_time(self) {
         loop {
             monoio::time::sleep(std::time::Duration::from_millis(250)).await;
             self.0.pool.sweep();
-            self.0.relieved.set(0);
             self.0.counters.memory.set(self.0.pool.held() as u64);
+            let limit = self.limits().stall_timeout_ms;
+            let mut leaving = self.0.leaving.borrow_mut();
+            leaving.retain(|stream| stream.is_leaving(self.now_ms(), limit));
+            drop(leaving);
             let entries = self.entries();
             // Links first: what the others send now is not to count as waiting.
             for (_, entry) in &entries {

@@ -115,12 +115,12 @@ impl Bridge {
     }
 
     /// Lets an Ockam client speak to a service at the end.
-    fn ask(&self, service: &str, more: &[&str]) {
-        let output = OckamHome::new("ed25519")
+    fn ask(&self, client: &OckamHome, service: &str, more: &[&str]) {
+        let output = client
             .program()
             .args(["echo", "--connect", &self.first.to_string()])
             .args(self.hops.iter().flat_map(|hop| ["--hop", hop]))
-            .args(["--service", service, "--count", "50"])
+            .args(["--service", service, "--count", "10"])
             .args(more)
             .run();
         let event: Value = serde_json::from_str(&output).expect("one event");
@@ -132,13 +132,18 @@ impl Bridge {
 #[test]
 fn services_behind_two_nodes() {
     let _turn = alone();
+    let client = OckamHome::new("ed25519");
     Bridge::each(|bridge, at| {
         for kind in Kind::BOTH {
             let home = Home::new(kind, "ed25519");
             let _outlet = home.outlet(at, free_address(), &[], Registration::Plain);
             for service in ["echo", "uppercase"] {
-                bridge.ask(service, &[]);
-                bridge.ask(service, &["--secure", "--allow", home.identifier()]);
+                bridge.ask(&client, service, &[]);
+                bridge.ask(
+                    &client,
+                    service,
+                    &["--secure", "--allow", home.identifier()],
+                );
             }
         }
     });
