@@ -1,17 +1,20 @@
 //! Edges that leave the relay: streams over UDP, and back when that does not work.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use culvert_proto::message::Message;
+use culvert_proto::udp::{RoutingNumber, Splitter};
 use culvert_tests::chain::{Edge, Inlet, NAME, Outlet, Relay};
-use culvert_tests::metrics::scrape;
+use culvert_tests::metrics::{await_count, scrape};
 use culvert_tests::nat::Nat;
 use culvert_tests::net::{connect, digest, echo, eventually, try_connect, write_pattern};
 use culvert_tests::service::Service;
+use culvert_tests::wire::{Wire, route};
 use culvert_tests::{PATIENCE, alone};
 
-/// Both edges and their relay; one lane each, so that there is one path.
+/// Both edges and their relay; mostly one lane each, so that there is one path.
 struct Pair {
     relay: Relay,
     outlet: Outlet,
@@ -20,12 +23,16 @@ struct Pair {
 
 impl Pair {
     fn start(to: SocketAddr, rendezvous: &str, outlet_too: bool) -> Self {
+        Self::with_lanes("1", to, rendezvous, outlet_too)
+    }
+
+    fn with_lanes(lanes: &str, to: SocketAddr, rendezvous: &str, outlet_too: bool) -> Self {
         let relay = Relay::start(&["--rendezvous", "127.0.0.1:0"]);
         let at = match rendezvous {
             "" => relay.listening.text("rendezvous").to_owned(),
             other => other.to_owned(),
         };
-        let direct = ["--shards", "1", "--direct", "--rendezvous", &at];
+        let direct = ["--shards", lanes, "--direct", "--rendezvous", &at];
         let theirs = if outlet_too {
             &direct[..]
         } else {
@@ -77,6 +84,68 @@ fn streams_leave_the_relay_when_both_edges_want_that() {
     assert!(metrics.get("culvert_direct_paths") >= 1.0);
     assert!(scrape(pair.outlet.metrics).get("culvert_datagrams_total") > 1_000.0);
     echo(&mut before, b"still through the relay").expect("an echo");
+}
+
+#[test]
+fn every_lane_gets_a_path() {
+    let _alone = alone();
+    let service = Service::echo();
+    let pair = Pair::with_lanes("3", service.address(), "", true);
+    eventually("three paths", PATIENCE, || {
+        let paths = scrape(pair.inlet.metrics).get("culvert_direct_paths");
+        (paths >= 3.0).then_some(()).ok_or(paths)
+    });
+    // The path is open a little before clients are given to it.
+    let mut clients = Vec::new();
+    eventually("clients on direct paths only", PATIENCE, || {
+        clients = (0..6).map(|_| connect(pair.inlet.address)).collect();
+        let relayed = pair.relayed_bytes();
+        for client in &mut clients {
+            echo(client, &[7; 50_000]).expect("an echo");
+        }
+        let more = pair.relayed_bytes() - relayed;
+        (more < 40_000.0).then_some(()).ok_or(more)
+    });
+    assert_eq!(clients.len(), 6);
+}
+
+/// Only those who have proved who they are may have an outlet send datagrams, and what others send it
+/// hurts nobody.
+#[test]
+fn strangers_open_no_paths_and_disturb_none() {
+    let _alone = alone();
+    let service = Service::echo();
+    let pair = Pair::start(service.address(), "", true);
+    let before = scrape(pair.outlet.metrics);
+    let mut stranger = Wire::open(pair.relay.address);
+    // Initiate: 192.0.2.7:50000, worker ab12.
+    let initiate = hex::decode("826e3139322e302e322e373a35303030841861186218311832");
+    let initiate = initiate.expect("hexadecimal");
+    stranger.send_message(&["forward_to_db", "udp"], &["me"], &initiate);
+    await_count(pair.outlet.metrics, &before, "not_permitted", 1.0, PATIENCE);
+    let direct = pair.inlet.process.event("direct");
+    let mut client = connect(pair.inlet.address);
+    echo(&mut client, &[7; 5_000]).expect("an echo");
+    let before = scrape(pair.outlet.metrics);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let mut splitter = Splitter::new(RoutingNumber(1));
+    let mut send = |message: &[u8]| {
+        for part in splitter.split(message).expect("a short message") {
+            let mut out = Vec::new();
+            part.encode_into(&mut out);
+            socket.send_to(&out, direct.text("address")).expect("send");
+        }
+    };
+    send(b"no message");
+    for onward in ["api", "outlet", "forward_to_db", "echo"] {
+        send(&Message::new(route(&[onward]), route(&["me"]), initiate.clone()).encode());
+    }
+    // And more than may be remembered of strangers.
+    send(&[0x84; 100_000]);
+    await_count(pair.outlet.metrics, &before, "puncture", 5.0, PATIENCE);
+    await_count(pair.outlet.metrics, &before, "udp_full", 1.0, PATIENCE);
+    echo(&mut client, &[8; 5_000]).expect("an echo");
+    assert_eq!(scrape(pair.outlet.metrics).get("culvert_direct_paths"), 1.0);
 }
 
 #[test]
@@ -152,7 +221,7 @@ fn large_transfers_arrive_whole_both_ways() {
 fn without_a_rendezvous_or_an_offer_the_relay_is_used() {
     let _alone = alone();
     let service = Service::echo();
-    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let silent = silent.local_addr().expect("an address").to_string();
     for (rendezvous, offered, reason) in [
         (silent.as_str(), true, "rendezvous"),
@@ -169,7 +238,7 @@ fn without_a_rendezvous_or_an_offer_the_relay_is_used() {
 }
 
 #[test]
-fn a_new_outlet_is_found_through_the_relay() {
+fn a_killed_outlet_ends_its_streams_and_the_inlet_goes_on() {
     let _alone = alone();
     let service = Service::echo();
     let mut pair = Pair::start(service.address(), "", true);
