@@ -9,6 +9,7 @@ use culvert_proto::puncture::{
 };
 use culvert_proto::rendezvous::{Request, Response, Service, asker};
 use culvert_proto::route::Route;
+use culvert_proto::steady::Steady;
 
 use crate::input::Input;
 
@@ -121,6 +122,15 @@ fn hear(puncture: &mut Puncture, now_ms: u64, from: SocketAddr, message: &[u8]) 
         }
         Ok(Received::Payload(payload)) => {
             assert_eq!(payload.data.to_vec().len(), payload.data.len())
+        }
+        Ok(Received::Segment(segment)) => {
+            let mut steady = Steady::new();
+            let taken = steady.on_segment(now_ms, segment);
+            // Whatever it was, there is no message but a whole one, and it is acknowledged.
+            if let Some(message) = steady.next_message() {
+                assert!(taken.is_ok() && !message.is_empty());
+                assert!(steady.poll(now_ms).is_some());
+            }
         }
         Ok(Received::Nothing) | Err(_) => {}
     }
