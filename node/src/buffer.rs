@@ -128,9 +128,14 @@ impl ReadBuffer {
     }
 
     fn replace(&mut self, pool: &Pool, wanted: usize) {
-        // Of the classes the smallest that fits, but none above what the connection has shown to use:
-        // the length of one frame says little.
-        let class = (0..=self.class.max(1)).find(|class| CLASSES[*class] >= wanted);
+        // Of the classes the smallest that fits. When memory gets scarce, none above what the connection
+        // has shown to use: the length of one frame says little.
+        let largest = if pool.has_room_for(2) {
+            2
+        } else {
+            self.class.max(1)
+        };
+        let class = (0..=largest).find(|class| CLASSES[*class] >= wanted);
         let (mut fresh, size) = match class {
             Some(class) => (pool.take(class), CLASSES[class]),
             None => (pool.take_odd(wanted), wanted),

@@ -70,6 +70,13 @@ impl Networks {
         if !added.status.success() {
             return None;
         }
+        // Entering one takes more: mounts of its own, which not every container allows.
+        let entered = Spec::new("ip")
+            .args(["netns", "exec", &open, "nft", "list", "ruleset"])
+            .output(crate::PATIENCE);
+        if !entered.status.success() {
+            return None;
+        }
         networks.run("open", "ip link set lo up");
         networks.run("open", "ip link add wan type bridge");
         networks.run("open", &format!("ip address add {OPEN}/24 dev wan"));
