@@ -112,9 +112,17 @@ impl PathWatch {
         self.suspicion.until(|| self.suspected.take()).await
     }
 
-    /// Tells the other lanes that this one gets no answer, and whether it did before.
-    pub(crate) fn warn_others(&self, answers: bool) {
-        self.lanes.warn_others(self.number, answers);
+    /// Tells the other lanes that this one gets no answer.
+    pub(crate) fn warn_others(&self) {
+        self.lanes.warn_others(self.number);
+    }
+
+    /// Whether the far side is known to answer questions. `seen` is whether it is to this lane.
+    pub(crate) fn answers(&self, seen: bool) -> bool {
+        if seen {
+            self.lanes.set_answers();
+        }
+        self.lanes.answers()
     }
 }
 
@@ -123,8 +131,8 @@ impl PathWatch {
 pub(crate) enum Suspicion {
     /// A client, or the channel, gets no answer.
     NoAnswer,
-    /// Another lane gets none; whether it did before.
-    Warned { answers: bool },
+    /// Another lane gets none.
+    Warned,
 }
 
 /// A listening TCP port at the near end of a portal.

@@ -16,8 +16,8 @@ use crate::shard::Shard;
 enum Word {
     /// Serve this client.
     Client(Client),
-    /// Another lane gets no answer from the far side; whether it did before.
-    Suspect { answers: bool },
+    /// Another lane gets no answer from the far side.
+    Suspect,
 }
 
 /// One lane, as the others see it.
@@ -39,7 +39,13 @@ pub(super) struct Client {
 
 /// All lanes of one inlet. Cloning is cheap.
 #[derive(Clone)]
-pub struct Lanes(Arc<[Lane]>);
+pub struct Lanes(Arc<Shared>);
+
+struct Shared {
+    lanes: Vec<Lane>,
+    /// Whether the far side has ever answered a question of one of them.
+    answers: AtomicBool,
+}
 
 /// The end of a lane that its shard takes clients from.
 pub struct LaneEnd {
@@ -56,7 +62,7 @@ pub(super) struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.lanes.0[self.number]
+        self.lanes.0.lanes[self.number]
             .open
             .fetch_sub(1, Ordering::Relaxed);
     }
@@ -73,7 +79,10 @@ impl Lanes {
             up: AtomicBool::new(false),
             open: AtomicUsize::new(0),
         };
-        let lanes = Self(senders.into_iter().map(lane).collect());
+        let lanes = Self(Arc::new(Shared {
+            lanes: senders.into_iter().map(lane).collect(),
+            answers: AtomicBool::new(false),
+        }));
         let end = |(number, words)| LaneEnd {
             lanes: lanes.clone(),
             number,
@@ -89,7 +98,12 @@ impl Lanes {
             let open = lane.open.load(Ordering::Relaxed);
             (!lane.up.load(Ordering::Relaxed), open)
         };
-        let least = self.0.iter().enumerate().min_by_key(|(_, lane)| key(lane));
+        let least = self
+            .0
+            .lanes
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, lane)| key(lane));
         if let Some((number, lane)) = least {
             lane.open.fetch_add(1, Ordering::Relaxed);
             let turn = Turn {
@@ -107,18 +121,33 @@ impl Lanes {
 
     /// Whether a lane is up.
     pub(super) fn any_is_up(&self) -> bool {
-        self.0.iter().any(|lane| lane.up.load(Ordering::Relaxed))
+        self.0
+            .lanes
+            .iter()
+            .any(|lane| lane.up.load(Ordering::Relaxed))
     }
 
     /// Has the other lanes find out whether their far side, mostly the same one, is still there.
-    pub(super) fn warn_others(&self, number: usize, answers: bool) {
-        for (_, lane) in self.0.iter().enumerate().filter(|(n, _)| *n != number) {
-            let _ = lane.words.try_send(Word::Suspect { answers });
+    pub(super) fn warn_others(&self, number: usize) {
+        let lanes = self.0.lanes.iter().enumerate();
+        for (_, lane) in lanes.filter(|(other, _)| *other != number) {
+            let _ = lane.words.try_send(Word::Suspect);
         }
     }
 
+    /// Notes that the far side answers questions.
+    pub(super) fn set_answers(&self) {
+        self.0.answers.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the far side is known to answer questions, so that it means something when it does
+    /// not. What one lane has seen holds for all.
+    pub(super) fn answers(&self) -> bool {
+        self.0.answers.load(Ordering::Relaxed)
+    }
+
     pub(super) fn set_up(&self, number: usize, up: bool) {
-        self.0[number].up.store(up, Ordering::Relaxed);
+        self.0.lanes[number].up.store(up, Ordering::Relaxed);
     }
 }
 
@@ -133,7 +162,7 @@ impl LaneEnd {
                     Word::Client(client) => {
                         monoio::spawn(serve(shard.clone(), client, config, Rc::clone(&watch)));
                     }
-                    Word::Suspect { answers } => watch.suspect(Suspicion::Warned { answers }),
+                    Word::Suspect => watch.suspect(Suspicion::Warned),
                 }
             }
         });
@@ -174,8 +203,18 @@ mod tests {
         assert!(
             lanes
                 .0
+                .lanes
                 .iter()
                 .all(|lane| lane.open.load(Ordering::Relaxed) == 0)
         );
+    }
+
+    #[test]
+    fn what_one_lane_knows_of_the_far_side_holds_for_all() {
+        let (lanes, _ends) = Lanes::new(2);
+        let [first, second] = [0, 1].map(|number| PathWatch::new(lanes.clone(), number));
+        assert!(!second.answers(false));
+        assert!(first.answers(true));
+        assert!(second.answers(false));
     }
 }

@@ -1,6 +1,5 @@
 //! Keeping the way from an inlet to an outlet up.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
@@ -75,7 +74,6 @@ pub async fn keep_path(
         credentials: &credentials,
         paths: &paths,
         reporter: &reporter,
-        answers: Cell::new(false),
     };
     let over_link = async |link: &Rc<Link>, backoff: &mut Backoff| {
         let lost = session.over_link(link, backoff).await;
@@ -92,8 +90,6 @@ struct Session<'a> {
     credentials: &'a Credentials,
     paths: &'a PathWatch,
     reporter: &'a Reporter,
-    /// Whether a channel of this portal has been answered: then the next will be too.
-    answers: Cell<bool>,
 }
 
 impl Session<'_> {
@@ -218,15 +214,12 @@ impl Session<'_> {
                 }
             };
             let Some(why) = suspected else { continue };
-            let answers = channel.is_answering() || why == Suspicion::Warned { answers: true };
-            self.answers.set(self.answers.get() || answers);
             if why == Suspicion::NoAnswer {
-                self.paths.warn_others(self.answers.get());
+                self.paths.warn_others();
             }
             // What is looked into is watched as closely as if it had streams.
             channel.in_use(true);
-            let patience = if self.answers.get() { LOOK } else { NO_ECHO };
-            let fresh = examine(shard, &built, &channel, link, patience).await;
+            let fresh = self.examine(&built, &channel, link).await;
             channel.in_use(false);
             if let Some(path) = fresh {
                 tracing::info!("the far side does not answer: using a new secure channel");
@@ -244,57 +237,57 @@ impl Session<'_> {
             }
         }
     }
+
+    /// Finds out whether the far side of a channel is still there: asks it through the channel, and in
+    /// the same moment starts another handshake. Messages keep their order on the way, so if the
+    /// handshake is answered and the question is not, whoever held the old keys is gone. Inside an
+    /// Ockam node they do not keep it: a stream that is stuck there holds back the answer, not the
+    /// handshake.
+    ///
+    /// Gives the new path in that case.
+    async fn examine(&self, built: &Built, channel: &Rc<Channel>, link: &Rc<Link>) -> Option<Path> {
+        let shard = self.shard;
+        let (listener, credentials) = built.listener.as_ref()?;
+        let asked = shard.now_ms();
+        channel.ping(shard);
+        // A far side that is only busy mostly answers before another handshake is worth its price. One
+        // that is not known to answer at all may just be connecting to its service.
+        loop {
+            let heard = monoio::time::timeout(LOOK, channel.heard_since(asked)).await;
+            let answers = self.paths.answers(channel.is_answering());
+            if heard.is_ok() || channel.ended().is_some() {
+                return None;
+            }
+            let waited = Duration::from_millis(shard.now_ms().saturating_sub(asked));
+            if answers || waited >= NO_ECHO {
+                break;
+            }
+        }
+        let fresh = monoio::select! {
+            _ = link.wait_end() => return None,
+            _ = channel.wait_end() => return None,
+            () = channel.heard_since(asked) => return None,
+            fresh = connect_channel(shard, credentials, listener, 10, || ()) => fresh,
+        };
+        let (fresh, peer) = fresh.ok()?;
+        if channel.ended().is_some() || channel.heard_at() >= asked {
+            fresh.close(shard, CloseReason::Replaced);
+            return None;
+        }
+        let mut route = Shard::route_to(fresh.encryptor);
+        for hop in built.path.route.iter().skip(1) {
+            route.push_back(hop);
+        }
+        Some(Path {
+            route,
+            channel: Some(fresh),
+            peer: Some(peer),
+        })
+    }
 }
 
 fn extend(route: &mut Route, hops: &[Vec<u8>]) {
     for hop in hops {
         route.push_back(AddressRef::local(hop));
     }
-}
-
-/// Finds out whether the far side of a channel is still there: asks it through the channel, and in
-/// the same moment starts another handshake. Messages keep their order on the way, so if the
-/// handshake is answered and the question is not, whoever held the old keys is gone. Inside an
-/// Ockam node they do not keep it: a stream that is stuck there holds back the answer, not the
-/// handshake.
-///
-/// Gives the new path in that case.
-async fn examine(
-    shard: &Shard,
-    built: &Built,
-    channel: &Rc<Channel>,
-    link: &Rc<Link>,
-    patience: Duration,
-) -> Option<Path> {
-    let (listener, credentials) = built.listener.as_ref()?;
-    let asked = shard.now_ms();
-    channel.ping(shard);
-    // A far side that is only busy mostly answers before another handshake is worth its price. One
-    // that is not known to answer at all may just be connecting to its service.
-    if monoio::time::timeout(patience, channel.heard_since(asked))
-        .await
-        .is_ok()
-    {
-        return None;
-    }
-    let fresh = monoio::select! {
-        _ = link.wait_end() => return None,
-        _ = channel.wait_end() => return None,
-        () = channel.heard_since(asked) => return None,
-        fresh = connect_channel(shard, credentials, listener, 10, || ()) => fresh,
-    };
-    let (fresh, peer) = fresh.ok()?;
-    if channel.ended().is_some() || channel.heard_at() >= asked {
-        fresh.close(shard, CloseReason::Replaced);
-        return None;
-    }
-    let mut route = Shard::route_to(fresh.encryptor);
-    for hop in built.path.route.iter().skip(1) {
-        route.push_back(hop);
-    }
-    Some(Path {
-        route,
-        channel: Some(fresh),
-        peer: Some(peer),
-    })
 }
