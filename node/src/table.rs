@@ -47,6 +47,51 @@ struct Target {
     load: Option<Load>,
 }
 
+/// The addresses behind one name, seen from one shard; at least one.
+#[derive(Clone, Copy)]
+pub(crate) struct Targets<'a> {
+    shard: u8,
+    list: &'a [Target],
+}
+
+impl Targets<'_> {
+    /// Whether a key is one of them.
+    pub(crate) fn include(self, key: Key) -> bool {
+        self.list.iter().any(|target| target.key == key)
+    }
+
+    /// One of those on this shard, or else of all: the same one for the same source.
+    pub(crate) fn of_source(self, source: Option<Key>) -> Option<Key> {
+        if let [only] = self.list {
+            return Some(only.key);
+        }
+        let source = source.map_or(0, Key::slot);
+        let here = || self.list.iter().filter(|t| t.key.shard() == self.shard);
+        match here().count() {
+            0 => self
+                .list
+                .get(source % self.list.len().max(1))
+                .map(|t| t.key),
+            count => here().nth(source % count).map(|t| t.key),
+        }
+    }
+
+    /// Assigns a source to the least used: on this shard where there are some, unless `anywhere`. None
+    /// for names that are not shared.
+    pub(crate) fn place(self, anywhere: bool) -> Option<Place> {
+        let least = |here: bool| {
+            self.list
+                .iter()
+                .filter(|t| !here || t.key.shard() == self.shard)
+                .filter_map(|t| Some((t.key, t.load.as_ref()?)))
+                .min_by_key(|(_, load)| load.0.load(Ordering::Relaxed))
+        };
+        let nearest = if anywhere { None } else { least(true) };
+        let (key, load) = nearest.or_else(|| least(false))?;
+        Some(Place::new(key, load))
+    }
+}
+
 /// That a link uses one of the targets of a name: it keeps to it, and counts there.
 pub(crate) struct Place {
     pub(crate) key: Key,
@@ -188,42 +233,11 @@ impl Table {
         })
     }
 
-    /// The key behind a name, possibly on another shard. Of several on this shard, or else of all,
-    /// the same one for the same source.
-    pub(crate) fn name(&self, name: &[u8], source: Option<Key>) -> Option<Key> {
-        let targets = self.names.get(name)?;
-        if let [only] = &targets[..] {
-            return Some(only.key);
-        }
-        let source = source.map_or(0, Key::slot);
-        let here = || targets.iter().filter(|t| t.key.shard() == self.shard);
-        match here().count() {
-            0 => targets.get(source % targets.len().max(1)).map(|t| t.key),
-            count => here().nth(source % count).map(|t| t.key),
-        }
-    }
-
-    /// Whether some key is behind a name.
-    pub(crate) fn leads_to(&self, name: &[u8], key: Key) -> bool {
-        self.names
-            .get(name)
-            .is_some_and(|targets| targets.iter().any(|t| t.key == key))
-    }
-
-    /// Assigns a source to the least used of the targets that share a name: on this shard where
-    /// there are some, unless `anywhere`. None for names that are not shared.
-    pub(crate) fn place(&self, name: &[u8], anywhere: bool) -> Option<Place> {
-        let targets = self.names.get(name)?;
-        let least = |here: bool| {
-            targets
-                .iter()
-                .filter(|t| !here || t.key.shard() == self.shard)
-                .filter_map(|t| Some((t.key, t.load.as_ref()?)))
-                .min_by_key(|(_, load)| load.0.load(Ordering::Relaxed))
-        };
-        let nearest = if anywhere { None } else { least(true) };
-        let (key, load) = nearest.or_else(|| least(false))?;
-        Some(Place::new(key, load))
+    /// What a name leads to.
+    pub(crate) fn targets(&self, name: &[u8]) -> Option<Targets<'_>> {
+        let list = self.names.get(name)?;
+        let shard = self.shard;
+        Some(Targets { shard, list })
     }
 
     /// Makes a name lead to one key only.

@@ -411,7 +411,7 @@ impl Shard {
         let table = self.0.table.borrow();
         key::minted(first)
             .and_then(|address| table.get(address).map(|_| address.key))
-            .or_else(|| table.name(first.value, None))
+            .or_else(|| table.targets(first.value)?.of_source(None))
     }
 
     /// Keeps an eye on a stream that has ended and still has data for its socket.

@@ -17,21 +17,21 @@ use crate::worker::Outcome;
 /// any shard, so it is given the least used target wherever that is; every link keeps to the target
 /// it was given, so that its messages stay in order.
 fn named(table: &Table, name: &[u8], via: Option<LocalAddress>) -> Option<Key> {
-    let source = via.map(|via| via.key);
+    let targets = table.targets(name)?;
     if let Some(via) = via
         && let Some((_, Entry::Link(link))) = table.by_key(via.key)
     {
-        let kept = link.kept(|key| table.leads_to(name, key));
+        let kept = link.kept(|key| targets.include(key));
         if kept.is_some() {
             return kept;
         }
-        if let Some(place) = table.place(name, link.movable()) {
+        if let Some(place) = targets.place(link.movable()) {
             let key = place.key;
             link.keep_to(place);
             return Some(key);
         }
     }
-    table.name(name, source)
+    targets.of_source(via.map(|via| via.key))
 }
 
 impl Shard {
