@@ -51,6 +51,44 @@ pub(crate) async fn write_some(
     (batch, written)
 }
 
+/// How what waits to be written to a socket gets on, looked at about four times a second.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// What had been written when it was last looked at.
+    seen: Cell<u64>,
+    /// How often in a row nothing was written since, although something waits.
+    still: Cell<u32>,
+    /// Since when it has taken too little, in shard milliseconds, and what had been written then.
+    slow_since: Cell<Option<(u64, u64)>>,
+}
+
+impl Progress {
+    /// Looks at what has been written so far.
+    pub(crate) fn look(&self, is_waiting: bool, written: u64) {
+        let has_moved = self.seen.replace(written) != written;
+        self.still.set(match is_waiting && !has_moved {
+            true => self.still.get() + 1,
+            false => 0,
+        });
+    }
+
+    /// Whether nothing of what waits has been written for a while.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.still.get() > 1
+    }
+
+    /// For how many milliseconds it has been full and taken no more than `most` bytes.
+    pub(crate) fn slow_ms(&self, now_ms: u64, is_full: bool, written: u64, most: u64) -> u64 {
+        match self.slow_since.get().filter(|_| is_full) {
+            Some((since, before)) if written - before <= most => now_ms.saturating_sub(since),
+            _ => {
+                self.slow_since.set(is_full.then_some((now_ms, written)));
+                0
+            }
+        }
+    }
+}
+
 /// Buffers waiting to be written to one socket.
 ///
 /// `bytes` counts what is queued and what is being written. A producer may always append (so that

@@ -21,7 +21,7 @@ use crate::key::{Key, LocalAddress};
 use crate::lazy::LazyRead;
 use crate::notify::{Gate, Notify};
 use crate::packet::{Packet, Producer};
-use crate::queue::{FULL, SendQueue};
+use crate::queue::{FULL, Progress, SendQueue};
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::sys::SocketFd;
@@ -63,8 +63,6 @@ pub struct Link {
     exposed: Cell<bool>,
     /// When the frame under way began, in shard milliseconds.
     partial_since: Cell<Option<u64>>,
-    /// When the send queue was last seen full without progress, and what was written then.
-    full_since: Cell<Option<(u64, u64)>>,
     /// Whether the reading task waits for a full destination.
     waiting: Cell<bool>,
     /// Whether something waited to be written when the time was last looked at.
@@ -77,10 +75,8 @@ pub struct Link {
     /// Storage that unread bytes are in, beyond what every link has.
     reading: Cell<usize>,
     lazy: LazyRead,
-    /// What was written when the time was last looked at.
-    seen: Cell<u64>,
-    /// How often in a row nothing of what is queued was written since.
-    unmoved: Cell<u32>,
+    /// How what is queued gets on.
+    progress: Progress,
     /// What closing it for want of memory will give back.
     relieving: Cell<usize>,
 }
@@ -116,7 +112,6 @@ impl Link {
                 greeted: Cell::new(moved),
                 exposed: Cell::new(false),
                 partial_since: Cell::new(None),
-                full_since: Cell::new(None),
                 waiting: Cell::new(false),
                 behind: Cell::new(false),
                 holds: Cell::new(0),
@@ -124,8 +119,7 @@ impl Link {
                 places: RefCell::default(),
                 reading: Cell::new(0),
                 lazy: LazyRead::default(),
-                seen: Cell::new(0),
-                unmoved: Cell::new(0),
+                progress: Progress::default(),
                 relieving: Cell::new(0),
             });
             (Entry::Link(Rc::clone(&link)), link)
@@ -289,7 +283,7 @@ impl Link {
     pub(crate) fn is_stuck(&self, now_ms: u64) -> bool {
         let since = self.partial_since.get();
         let partial = since.is_some_and(|since| now_ms.saturating_sub(since) > STUCK_MS);
-        (partial && !self.is_unread()) || self.unmoved.get() > 1
+        (partial && !self.is_unread()) || self.progress.is_stuck()
     }
 
     /// Closes it because it holds too much; its end tells that the memory is back.
@@ -315,11 +309,8 @@ impl Link {
         self.behind.set(self.queue.bytes() > 0);
         let now = shard.now_ms();
         self.lazy.tick(now, shard.pool().excess() > 0);
-        let moved = self.seen.replace(self.queue.written()) != self.queue.written();
-        self.unmoved.set(match self.behind.get() && !moved {
-            true => self.unmoved.get() + 1,
-            false => 0,
-        });
+        let written = self.queue.written();
+        self.progress.look(self.behind.get(), written);
         let limits = shard.limits();
         match self.partial_since.get() {
             // The peer cannot finish a frame that this node does not read.
@@ -329,21 +320,10 @@ impl Link {
             }
             _ => {}
         }
-        if !self.queue.is_full() {
-            self.full_since.set(None);
-            return;
-        }
-        let written = self.queue.written();
-        match self.full_since.get() {
-            Some((_, before)) if written - before > FULL as u64 => {
-                self.full_since.set(Some((now, written)));
-            }
-            Some((since, _)) => {
-                if now - since > limits.stall_timeout_ms {
-                    self.close(CloseReason::Stalled);
-                }
-            }
-            None => self.full_since.set(Some((now, written))),
+        let full = self.queue.is_full();
+        let slow = self.progress.slow_ms(now, full, written, FULL as u64);
+        if slow > limits.stall_timeout_ms {
+            self.close(CloseReason::Stalled);
         }
     }
 

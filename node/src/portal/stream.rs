@@ -19,7 +19,7 @@ use crate::key::{Key, LocalAddress};
 use crate::lazy::LazyRead;
 use crate::notify::{Gate, Notify};
 use crate::packet::Packet;
-use crate::queue::CHUNK;
+use crate::queue::{CHUNK, Progress};
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::sys::SocketFd;
@@ -44,11 +44,7 @@ pub struct Stream {
     incoming: RefCell<VecDeque<BytesMut>>,
     waiting: Cell<usize>,
     written: Cell<u64>,
-    full_since: Cell<Option<(u64, u64)>>,
-    /// What was written when the time was last looked at, and how often in a row that was the same
-    /// although something waits.
-    seen: Cell<u64>,
-    unmoved: Cell<u32>,
+    progress: Progress,
     /// Storage that is read into, beyond what every stream has.
     reading: Cell<usize>,
     lazy: LazyRead,
@@ -89,9 +85,7 @@ impl Stream {
                 incoming: RefCell::default(),
                 waiting: Cell::new(0),
                 written: Cell::new(0),
-                full_since: Cell::new(None),
-                seen: Cell::new(0),
-                unmoved: Cell::new(0),
+                progress: Progress::default(),
                 reading: Cell::new(0),
                 lazy: LazyRead::default(),
                 gate: Rc::default(),
@@ -191,20 +185,16 @@ impl Stream {
         if self.fd.get().is_none() || self.aborted.get() {
             return false;
         }
-        match self.full_since.get() {
-            Some((since, before)) if before == self.written.get() => {
-                if now_ms.saturating_sub(since) > limit_ms {
-                    self.let_go();
-                }
-            }
-            _ => self.full_since.set(Some((now_ms, self.written.get()))),
+        let slow = self.progress.slow_ms(now_ms, true, self.written.get(), 0);
+        if slow > limit_ms {
+            self.let_go();
         }
         !self.aborted.get()
     }
 
     /// Whether the socket has taken nothing of what waits for it since the time was last looked at.
     pub(crate) fn is_stuck(&self) -> bool {
-        self.unmoved.get() > 1
+        self.progress.is_stuck()
     }
 
     fn finish_up(&self, shard: &Shard, abort: bool, reason: CloseReason) {
@@ -321,22 +311,11 @@ impl Stream {
             self.flush(shard);
         }
         self.lazy.tick(now, shard.pool().excess() > 0);
-        let moved = self.seen.replace(self.written.get()) != self.written.get();
-        self.unmoved.set(match self.waiting.get() > 0 && !moved {
-            true => self.unmoved.get() + 1,
-            false => 0,
-        });
-        if !self.gate.is_shut() {
-            self.full_since.set(None);
-            return;
-        }
-        match self.full_since.get() {
-            Some((since, before)) if before == self.written.get() => {
-                if now - since > shard.limits().stall_timeout_ms {
-                    self.break_off(shard, CloseReason::Stalled);
-                }
-            }
-            _ => self.full_since.set(Some((now, self.written.get()))),
+        let written = self.written.get();
+        self.progress.look(self.waiting.get() > 0, written);
+        let slow = self.progress.slow_ms(now, self.gate.is_shut(), written, 0);
+        if slow > shard.limits().stall_timeout_ms {
+            self.break_off(shard, CloseReason::Stalled);
         }
     }
 
