@@ -145,14 +145,18 @@ impl Registry {
     /// Whether a claimant may have a name: an identity may always take its own name back, a plain
     /// claimant only over the same connection.
     pub(crate) fn claim(&self, name: &str, claimant: &Claimant) -> Claim {
+        let lane = claimant.lane.map_or(0, |lane| lane.number);
+        if lane >= MAX_LANES {
+            return Claim::Full;
+        }
         let names = self.names();
         let own = names.counts.get(&claimant.identity).copied().unwrap_or(0);
         let is_full = names.total >= self.most.names || own >= self.most.per_identity;
         let Some(owner) = names.owners.get(name) else {
             return if is_full { Claim::Full } else { Claim::Free };
         };
-        let lane = claimant.lane.map_or(0, |lane| lane.number);
-        if lane >= MAX_LANES || (is_full && owner.is_joined_by(claimant)) {
+        let has_place = owner.members.iter().any(|member| member.lane == lane);
+        if is_full && owner.is_joined_by(claimant) && !has_place {
             return Claim::Full;
         }
         match (
@@ -246,5 +250,66 @@ impl Registry {
             names.owners.remove(name);
         }
         names.uncount(identity, gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use culvert_node::key::LocalAddress;
+
+    use super::*;
+
+    const NAME: &str = "db";
+
+    fn key(digit: u8) -> Key {
+        let mut text = *b"AAAAAAAAAAAAAAAAAAAA";
+        text[8] += digit;
+        LocalAddress::parse(&text).expect("an address").key
+    }
+
+    /// Lane `number` of a process, over a connection of its own.
+    fn claimant(process: u64, number: u8) -> Claimant {
+        Claimant {
+            came_by: key(number),
+            identity: Some(Identifier([7; 32])),
+            lane: Some(Lane { process, number }),
+        }
+    }
+
+    fn registry() -> Registry {
+        Registry::new(Most {
+            names: 2,
+            per_identity: 2,
+        })
+    }
+
+    fn give(registry: &Registry, claimant: &Claimant) -> usize {
+        let lane = claimant.lane.map_or(0, |lane| lane.number);
+        let member = Member {
+            forwarder: claimant.came_by,
+            came_by: claimant.came_by,
+            way: Route::default(),
+            lane,
+            is_told: true,
+        };
+        let replaced = registry.give(NAME, claimant, member, None);
+        replaced.expect("the name").len()
+    }
+
+    #[test]
+    fn a_lane_may_come_back_when_there_is_no_room_for_another() {
+        let registry = registry();
+        assert_eq!(give(&registry, &claimant(1, 0)), 0);
+        assert_eq!(give(&registry, &claimant(1, 1)), 0);
+        let claim = |lane| registry.claim(NAME, &claimant(1, lane));
+        assert!(matches!(claim(2), Claim::Full));
+        assert!(matches!(claim(1), Claim::Free));
+        assert_eq!(give(&registry, &claimant(1, 1)), 1);
+    }
+
+    #[test]
+    fn no_process_has_more_lanes_than_may_be() {
+        let claim = registry().claim(NAME, &claimant(1, MAX_LANES));
+        assert!(matches!(claim, Claim::Full));
     }
 }
