@@ -1,7 +1,7 @@
 //! Memory stays below its limit whatever strangers do, and who takes it loses it.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ fn deaf_owner(relay: &Relay, name: &str) -> Wire {
 
 /// Peers that are honest: they must notice nothing.
 struct Honest {
-    client: std::net::TcpStream,
+    client: TcpStream,
     _running: Vec<Box<dyn std::any::Any>>,
 }
 
@@ -63,6 +63,22 @@ impl Honest {
     fn check(&mut self) {
         echo(&mut self.client, &[5; 100_000]).expect("honest peers go on");
     }
+}
+
+/// Connections that each do `part` at the same time.
+fn attack(
+    relay: &Relay,
+    connections: usize,
+    part: impl Fn(&mut TcpStream) + Clone + Send + 'static,
+) -> Vec<thread::JoinHandle<()>> {
+    (0..connections)
+        .map(|_| {
+            let (mut wire, part) = (Wire::open(relay.address), part.clone());
+            let limit = Some(Duration::from_secs(2));
+            wire.stream.set_write_timeout(limit).expect("a limit");
+            thread::spawn(move || part(&mut wire.stream))
+        })
+        .collect()
 }
 
 /// Looks at the relay, and at its honest users, until the attack is over.
@@ -96,17 +112,10 @@ fn large_messages_to_one_who_does_not_read() {
         &["y"],
         &vec![9; 8 << 20],
     ));
-    let senders: Vec<_> = (0..SENDERS)
-        .map(|_| {
-            let (mut wire, one) = (Wire::open(relay.address), one.clone());
-            thread::spawn(move || {
-                let limit = Some(Duration::from_secs(2));
-                wire.stream.set_write_timeout(limit).expect("a limit");
-                // Either it gets through, or the relay has stopped reading or closed it.
-                let _ = wire.stream.write_all(&one);
-            })
-        })
-        .collect();
+    // Either it gets through, or the relay has stopped reading or closed it.
+    let senders = attack(&relay, SENDERS, move |stream| {
+        let _ = stream.write_all(&one);
+    });
     watch(&relay, &mut honest, &senders);
     assert!(closed_for_memory(&relay) > 0.0);
 }
@@ -118,16 +127,11 @@ fn unfinished_messages() {
     let relay = relay();
     let mut honest = Honest::start(&relay);
     let one = framed(&message(&["nobody"], &["y"], &vec![9; 12 << 20]));
-    let senders: Vec<_> = (0..SENDERS)
-        .map(|_| {
-            let (mut wire, one) = (Wire::open(relay.address), one.clone());
-            thread::spawn(move || {
-                let _ = wire.stream.write_all(&one[..one.len() - 1]);
-                // Held until the others have sent theirs.
-                thread::sleep(Duration::from_secs(2));
-            })
-        })
-        .collect();
+    let senders = attack(&relay, SENDERS, move |stream| {
+        let _ = stream.write_all(&one[..one.len() - 1]);
+        // Held until the others have sent theirs.
+        thread::sleep(Duration::from_secs(2));
+    });
     watch(&relay, &mut honest, &senders);
     assert!(closed_for_memory(&relay) > 0.0);
 }
@@ -146,20 +150,10 @@ fn small_messages_that_keep_large_buffers() {
     while round.len() < 250 << 10 {
         round.extend_from_slice(&filler);
     }
-    let senders: Vec<_> = (0..SENDERS)
-        .map(|_| {
-            let (mut wire, round) = (Wire::open(relay.address), round.clone());
-            thread::spawn(move || {
-                let limit = Some(Duration::from_secs(2));
-                wire.stream.set_write_timeout(limit).expect("a limit");
-                for _ in 0..3000 {
-                    if wire.stream.write_all(&round).is_err() {
-                        return;
-                    }
-                }
-            })
-        })
-        .collect();
+    let senders = attack(&relay, SENDERS, move |stream| {
+        let all = (0..3000).try_for_each(|_| stream.write_all(&round));
+        drop(all);
+    });
     watch(&relay, &mut honest, &senders);
 }
 
