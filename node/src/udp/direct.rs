@@ -84,6 +84,9 @@ pub(crate) struct Direct {
     was_open: Cell<bool>,
     removed: Cell<bool>,
     changed: Notify,
+    /// When the task that keeps the deadlines wakes, in shard milliseconds.
+    wake_at: Cell<u64>,
+    sooner: Notify,
     /// What counts it, at whoever limits how many there are.
     _place: Option<Rc<()>>,
 }
@@ -146,6 +149,8 @@ impl Direct {
             was_open: Cell::new(false),
             removed: Cell::new(false),
             changed: Notify::default(),
+            wake_at: Cell::new(u64::MAX),
+            sooner: Notify::default(),
             _place: place,
         });
         let worker: Rc<dyn Worker> = Rc::<Self>::clone(&direct);
@@ -235,11 +240,12 @@ impl Direct {
         if path.is_some() {
             self.socket.favour(path);
             if !self.was_open.replace(true) {
-                let peer = self.machine.borrow().peer_worker().and_then(|worker| {
-                    let address = LocalAddress::parse(worker)?;
-                    (address.text() == worker).then_some(address)
-                });
-                if peer.is_some() {
+                let machine = self.machine.borrow();
+                if machine
+                    .peer_worker()
+                    .and_then(LocalAddress::parse)
+                    .is_some()
+                {
                     self.is_culvert.set(true);
                     self.socket.set_longest_datagram(DATAGRAM);
                 }
@@ -255,6 +261,28 @@ impl Direct {
             }
         }
         self.changed.notify();
+        self.keep_deadline();
+    }
+
+    /// When something has to be done next, in shard milliseconds; `None` once it has ended.
+    fn deadline_ms(&self) -> Option<u64> {
+        if self.removed.get() {
+            return None;
+        }
+        let deadline = self.machine.borrow().deadline_ms()?;
+        let resend = self.steady.borrow().deadline_ms();
+        Some(resend.map_or(deadline, |resend| resend.min(deadline)))
+    }
+
+    fn wakes_sooner(&self) -> bool {
+        self.deadline_ms().is_none_or(|at| at < self.wake_at.get())
+    }
+
+    /// To be called after whatever may have brought a deadline closer.
+    fn keep_deadline(&self) {
+        if self.wakes_sooner() {
+            self.sooner.notify();
+        }
     }
 
     fn transmit(&self, shard: &Shard, transmit: Transmit) {
@@ -317,6 +345,8 @@ impl Direct {
         if steady.waiting() < HIGH_WATER / 4 {
             self.gate.open();
         }
+        drop(steady);
+        self.keep_deadline();
     }
 
     fn on_segment(&self, shard: &Shard, segment: &[u8]) -> Outcome {
@@ -430,6 +460,7 @@ impl Worker for Direct {
         self.gate.open();
         self.socket.close();
         self.changed.notify();
+        self.sooner.notify();
     }
 }
 
@@ -468,17 +499,19 @@ async fn receive(shard: Shard, direct: Rc<Direct>) {
 
 /// The task that keeps the deadlines.
 async fn keep_time(shard: Shard, direct: Rc<Direct>, me: Key) {
-    while !direct.removed.get() {
+    loop {
         direct.poll(&shard);
         direct.send_segments(&shard);
-        let Some(deadline) = direct.machine.borrow().deadline_ms() else {
+        let Some(deadline) = direct.deadline_ms() else {
             break;
         };
-        let resend = direct.steady.borrow().deadline_ms();
-        let deadline = resend.map_or(deadline, |resend| resend.min(deadline));
+        direct.wake_at.set(deadline);
         let pause = deadline.saturating_sub(shard.now_ms()).max(1);
-        // A deadline may come closer meanwhile, by something else that also asks the machine.
-        monoio::time::sleep(Duration::from_millis(pause.min(20))).await;
+        // By what is sent or comes in, a deadline may come closer meanwhile.
+        monoio::select! {
+            () = monoio::time::sleep(Duration::from_millis(pause)) => {}
+            () = direct.sooner.until(|| direct.wakes_sooner().then_some(())) => {}
+        }
     }
     shard.remove(me);
 }
