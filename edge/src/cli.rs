@@ -194,8 +194,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     pub metrics: Option<SocketAddr>,
     /// MiB that messages being received or waiting may take, at least 24 for each thread; above it
-    /// what holds up most is closed. Each open stream may need twice its --portal-window
-    /// [default: a quarter of the memory, at most 1024]
+    /// what holds up most is closed [default: a quarter of the memory, at most 1024]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(32..))]
     pub max_memory: Option<u32>,
     /// Bytes that the far side may send ahead on each stream.

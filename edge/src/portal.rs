@@ -135,9 +135,7 @@ impl Ready {
                 listen: None,
                 limits: Limits {
                     stall_timeout_ms: STALL_TIMEOUT_MS,
-                    memory: run
-                        .max_memory
-                        .map_or_else(control::memory_for_messages, |mib| (mib as usize) << 20),
+                    memory: control::memory_for_messages(run.max_memory),
                     ..Limits::default()
                 },
             },

@@ -2,9 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::time::Duration;
 
-use culvert_node::logging;
+use culvert_node::{control, logging};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -66,26 +65,12 @@ pub fn listen(at: &HostPort) -> Result<TcpListener, Failure> {
         .to_socket_addrs()
         .map_err(failed)?
     {
-        match listen_soon(address) {
+        match control::once_free(|| listen_on(address)) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
     }
     Err(failed(last))
-}
-
-/// The sockets of a process that was killed are closed a moment after it is gone: an edge that is
-/// started again at once gives them that moment.
-fn listen_soon(address: SocketAddr) -> io::Result<TcpListener> {
-    for _ in 0..20 {
-        match listen_on(address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            result => return result,
-        }
-    }
-    listen_on(address)
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -72,10 +73,13 @@ pub fn raise_file_limit() {
     }
 }
 
-/// A quarter of the memory that this process may use, between 64 MiB and 1 GiB: what messages under
-/// way may take by default.
+/// What messages under way may take, in bytes: what was asked for, or a quarter of the memory that this
+/// process may use, between 64 MiB and 1 GiB.
 #[must_use]
-pub fn memory_for_messages() -> usize {
+pub fn memory_for_messages(mib: Option<u32>) -> usize {
+    if let Some(mib) = mib {
+        return (mib as usize) << 20;
+    }
     let machine = rustix::system::sysinfo();
     let machine = machine.totalram * u64::from(machine.mem_unit);
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
@@ -84,6 +88,24 @@ pub fn memory_for_messages() -> usize {
         .unwrap_or(u64::MAX);
     let share = machine.min(group) / 4;
     usize::try_from(share.clamp(64 << 20, 1 << 30)).unwrap_or(64 << 20)
+}
+
+/// Does what needs an address of this machine, and does it again for a second while the address is in
+/// use: the sockets of a process that was killed are closed a moment after it is gone.
+///
+/// # Errors
+///
+/// What `bind` says in the end.
+pub fn once_free<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..20 {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            result => return result,
+        }
+    }
+    bind()
 }
 
 /// Serves `/metrics` in the text format of Prometheus and `/live` on a thread of its own.

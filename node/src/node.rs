@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use monoio::{FusionDriver, RuntimeBuilder};
 
+use crate::control;
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::reason::CloseReason;
@@ -259,28 +260,16 @@ async fn accept(shard: Shard, listener: monoio::net::TcpListener) {
 
 /// Fails if another process listens on the address: sharing a port with it would go unnoticed, and
 /// each would get some of the connections.
-///
-/// The sockets of a process that was killed are closed a moment after it is gone, so the address
-/// gets that moment to become free.
 fn check_free(address: SocketAddr) -> io::Result<()> {
-    let domain = socket2::Domain::for_address(address);
-    let mut tries = 20;
-    loop {
-        let socket =
-            socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    control::once_free(|| {
+        let domain = socket2::Domain::for_address(address);
+        let protocol = Some(socket2::Protocol::TCP);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, protocol)?;
         socket.set_reuse_address(true)?;
-        match socket.bind(&address.into()).and_then(|()| socket.listen(1)) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {
-                tries -= 1;
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            Err(error) => {
-                let message = format!("cannot listen on {address}: {error}");
-                return Err(io::Error::new(error.kind(), message));
-            }
-            Ok(()) => return Ok(()),
-        }
-    }
+        socket.bind(&address.into())?;
+        socket.listen(1)
+    })
+    .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
 /// A listening socket that several shards can share a port with.

@@ -79,9 +79,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
         listen: Some(cli.listen),
         limits: Limits {
             links: cli.max_links,
-            memory: cli
-                .max_memory
-                .map_or_else(control::memory_for_messages, |mib| (mib as usize) << 20),
+            memory: control::memory_for_messages(cli.max_memory),
             frame_timeout_ms: cli.frame_timeout.saturating_mul(1000),
             stall_timeout_ms: cli.stall_timeout.saturating_mul(1000),
             ..Limits::default()
