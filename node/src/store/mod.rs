@@ -4,8 +4,10 @@
 //! <home>/                       0700 when made here
 //!   identities/                 0700
 //!     default.json              0600, see [`record`]
+//!   culvert.db                  0600, see [`database`]
 //! ```
 
+pub mod database;
 pub mod file;
 pub mod record;
 
@@ -45,6 +47,19 @@ pub enum StoreError {
         /// What it said.
         error: io::Error,
     },
+    /// The database cannot be used.
+    #[error("cannot {what} the database {path}: {error}", path = .path.display())]
+    Database {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        error: rusqlite::Error,
+    },
+    /// The database was written by a later version of Culvert.
+    #[error("the database {path} was written by a later version of Culvert", path = .0.display())]
+    Later(PathBuf),
     /// No directory was named and there is no usual one.
     #[error("there is no state directory: neither CULVERT_HOME nor XDG_STATE_HOME nor HOME is set")]
     NoHome,
@@ -114,6 +129,12 @@ impl StoreError {
                                 another one with --home"
                     .into()
             }
+            Self::Database { .. } => {
+                "check that its directory exists, belongs to this user and has \
+                                      room; if the file is damaged, restore it from a backup"
+                    .into()
+            }
+            Self::Later(_) => "use that version, or another --home".into(),
             Self::NoHome => "name a directory with --home".into(),
             Self::Readable { path, .. } => format!(
                 "run `chmod 600 {}`; if somebody may have read it, create a new identity",
