@@ -79,7 +79,11 @@ impl Channel {
 
     fn up(&self, shard: &Shard, established: Established) {
         let Established {
-            peer, seal, open, ..
+            peer,
+            peer_credentials,
+            seal,
+            open,
+            ..
         } = established;
         self.state.replace(State::Up(Box::new(Keys { seal, open })));
         self.peer.set(Some(peer));
@@ -89,6 +93,7 @@ impl Channel {
         shard.counters().channels.add(1);
         shard.counters().channels_opened.add(1);
         tracing::debug!(%peer, initiator = self.initiator, "secure channel up");
+        self.learn(shard, &peer_credentials);
         self.changed.notify();
     }
 
@@ -142,8 +147,10 @@ impl Channel {
                 self.end(shard, CloseReason::PeerClosed, false);
                 Outcome::Done
             }
-            // Credentials are not looked at yet; the channel goes on as it is.
-            Ok(Inner::Refresh { .. }) => Outcome::Done,
+            Ok(Inner::Refresh { content }) => {
+                self.learn_again(shard, &buffer[start..end][content]);
+                Outcome::Done
+            }
             Err(_) => Outcome::Refused(Refusal::ChannelContent),
         }
     }
