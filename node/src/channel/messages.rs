@@ -94,6 +94,7 @@ impl Channel {
         shard.counters().channels_opened.add(1);
         tracing::debug!(%peer, initiator = self.initiator, "secure channel up");
         self.learn(shard, &peer_credentials);
+        shard.authenticate(self.encryptor.key, true);
         self.changed.notify();
     }
 
@@ -173,6 +174,8 @@ impl Channel {
     /// Sends by another way from now on: the new hops, then the peer's decryptor as before.
     pub(crate) fn move_to(&self, shard: &Shard, hops: &Route) {
         let mut route = hops.clone();
+        // The peer is at the far end of another link from now on.
+        shard.authenticate(self.encryptor.key, false);
         {
             let mut current = self.route.borrow_mut();
             if let Some(last) = current.last() {
@@ -180,6 +183,7 @@ impl Channel {
             }
             *current = route;
         }
+        shard.authenticate(self.encryptor.key, true);
         // It ends with what carries it now, too.
         if let Some(first) = shard.first_key(hops) {
             shard.depend(first, self.decryptor.key);

@@ -448,6 +448,7 @@ impl Channel {
             if tell {
                 self.tell(shard, &inner::CLOSE, "close message");
             }
+            shard.authenticate(self.encryptor.key, false);
             shard.counters().channels.sub(1);
         }
         self.end.set(Some(reason));

@@ -124,6 +124,7 @@ fn start_inlet(
             trust: Trust::only(allowed),
         }],
         tail: vec![OUTLET.to_vec()],
+        admission: None,
         direct: None,
     };
     let credentials = credentials(me, Trust::Anyone);
