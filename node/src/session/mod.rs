@@ -10,6 +10,7 @@ mod direct;
 mod keep;
 mod path;
 mod registration;
+pub mod request;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -9,6 +9,7 @@
 
 pub mod database;
 pub mod file;
+pub mod projects;
 pub mod record;
 
 use std::io;
