@@ -8,17 +8,21 @@
 //! |---|---|
 //! | [`cli`] | the command line |
 //! | [`route`] | from `--via` or a multiaddr to a path |
-//! | [`portal`] | running an outlet or an inlet |
+//! | [`trust`], [`renewal`] | who is believed, what is shown, who may use a portal |
+//! | [`portal`], [`events`] | running an outlet or an inlet |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
 pub mod cli;
 pub mod commands;
 pub mod demo;
 pub mod endpoint;
+pub mod events;
 pub mod output;
 pub mod portal;
 pub mod process;
+pub mod renewal;
 pub mod route;
+pub mod trust;
 
 pub use culvert_node::{failure, store};
 
