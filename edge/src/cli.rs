@@ -14,8 +14,8 @@ use crate::endpoint::HostPort;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::route;
-use crate::trust::TrustArgs;
 use crate::store::DEFAULT_NAME;
+use crate::trust::TrustArgs;
 
 const COMMON: &str = "Options of all commands";
 

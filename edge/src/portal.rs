@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use culvert_crypto::trust::Trust;
 use culvert_node::channel::{API, ChannelListener};
+use culvert_node::control;
 use culvert_node::limits::Limits;
 use culvert_node::node::{Node, NodeConfig};
 use culvert_node::portal::{Inlet, Lanes, OUTLET, Outlet, Target};
-use culvert_node::session::{
-    PathPlan, RegistrationPlan, Reporter, keep_path, keep_registered,
-};
+use culvert_node::session::{PathPlan, RegistrationPlan, Reporter, keep_path, keep_registered};
 use culvert_node::shard::Shard;
 use culvert_node::udp::{DirectOffer, RendezvousAt};
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
-use culvert_node::control;
 use culvert_proto::policy::ResourceType;
 use culvert_proto::portal::Config;
 use serde_json::{Value, json};

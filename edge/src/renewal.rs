@@ -128,9 +128,14 @@ impl Renewal {
         };
         let issuers = [self.authority.identifier];
         let histories = credentials.histories.borrow();
-        let verified =
-            credential::verify(&encoded, Some(&self.subject), &issuers, &*histories, shard.now_s())
-                .map_err(|error| format!("what the authority sent is refused: {error}"))?;
+        let verified = credential::verify(
+            &encoded,
+            Some(&self.subject),
+            &issuers,
+            &*histories,
+            shard.now_s(),
+        )
+        .map_err(|error| format!("what the authority sent is refused: {error}"))?;
         self.own
             .show(std::slice::from_ref(&encoded))
             .map_err(|error| error.to_string())?;
