@@ -10,9 +10,11 @@ use culvert_crypto::vault::KeyType;
 use culvert_node::control::listen_address;
 use culvert_node::udp::RendezvousAt;
 
+use crate::credential::CredentialCommand;
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::policy::PolicyCommand;
 use crate::route;
 use crate::store::DEFAULT_NAME;
 use crate::trust::TrustArgs;
@@ -71,6 +73,12 @@ pub enum Command {
     /// Make and show identities.
     #[command(subcommand, after_help = AFTER_HELP)]
     Identity(IdentityCommand),
+    /// Say who may use a resource, and see what that decides.
+    #[command(subcommand, after_help = crate::policy::AFTER_HELP)]
+    Policy(PolicyCommand),
+    /// Issue, show and verify credentials: an identity's statements about another one.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Credential(CredentialCommand),
     /// Let allowed edges reach a TCP service on this side.
     #[command(after_help = OUTLET_EXAMPLE)]
     Outlet(OutletArgs),
@@ -311,7 +319,12 @@ pub struct DemoChildArgs {
     pub command: Vec<std::ffi::OsString>,
 }
 
-fn identifier(text: &str) -> Result<Identifier, String> {
+/// Reads an identifier.
+///
+/// # Errors
+///
+/// What one looks like.
+pub fn identifier(text: &str) -> Result<Identifier, String> {
     text.parse()
         .map_err(|_| "an identifier is I and 64 hexadecimal digits, see `identity show`".into())
 }

@@ -8,16 +8,20 @@
 //! |---|---|
 //! | [`cli`] | the command line |
 //! | [`route`] | from `--via` or a multiaddr to a path |
+//! | [`policy`], [`credential`] | commands: who may use what, and who says who is what |
 //! | [`trust`], [`renewal`] | who is believed, what is shown, who may use a portal |
 //! | [`portal`], [`events`] | running an outlet or an inlet |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
 pub mod cli;
 pub mod commands;
+pub mod credential;
 pub mod demo;
 pub mod endpoint;
 pub mod events;
+pub mod given;
 pub mod output;
+pub mod policy;
 pub mod portal;
 pub mod process;
 pub mod renewal;
@@ -45,22 +49,25 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     match process::start_logging().and_then(|()| run(&cli)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.end(cli.output == Output::Json),
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Failure> {
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
-        Command::Demo(args) => return demo::run(args, cli.output),
+        Command::Demo(args) => return demo::run(args, cli.output).map(|()| ExitCode::SUCCESS),
         Command::DemoChild(args) => return Err(demo::child::become_program(args)),
         _ => {}
     }
     let store = Store::open(cli.home.clone())?;
-    match &cli.command {
+    let done = match &cli.command {
+        Command::Policy(command) => return policy::run(&store, command, cli.output),
+        Command::Credential(command) => credential::run(&store, command, cli.output),
         Command::Identity(command) => commands::identity(&store, command, cli.output),
         Command::Outlet(args) => portal::outlet(&store, args, cli.output),
         Command::Inlet(args) => portal::inlet(&store, args, cli.output),
         Command::Demo(_) | Command::DemoChild(_) => Ok(()),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

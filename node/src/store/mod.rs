@@ -18,12 +18,13 @@ use std::path::{Path, PathBuf};
 
 use culvert_crypto::Identifier;
 use culvert_crypto::channel::Endpoint;
+use culvert_crypto::credential::{self, CredentialError, Subject};
 use culvert_crypto::identity::{self, Identity};
 use culvert_crypto::primitives::curve25519::x25519_public_key;
 use culvert_crypto::purpose_key;
 use culvert_crypto::secret::Secret;
 use culvert_crypto::vault::{KeyType, SigningHandle, SigningVault, SoftwareVault};
-use culvert_proto::credential::{PurposeKeyAttestation, PurposePublicKey};
+use culvert_proto::credential::{Attributes, PurposeKeyAttestation, PurposePublicKey};
 use culvert_proto::identity::decode_exact;
 
 use file::Existing;
@@ -195,6 +196,24 @@ impl Stored {
             Vec::new(),
         )
         .map_err(|error| self.unusable(error))
+    }
+
+    /// Issues a credential about `subject`, valid from `now_s` (UNIX seconds) for `ttl_s` seconds or
+    /// until the identity ends. Its key is made for it alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`credential::issue_once`].
+    pub fn issue_credential(
+        &self,
+        subject: &Subject,
+        attributes: Attributes,
+        now_s: u64,
+        ttl_s: u64,
+    ) -> Result<Vec<u8>, CredentialError> {
+        let random = Secret::new(crate::random_bytes());
+        let issuer: (&dyn SigningVault, _) = (&self.vault, &self.identity);
+        credential::issue_once(issuer, &random, subject, attributes, (now_s, ttl_s))
     }
 
     fn unusable(&self, error: impl ToString) -> StoreError {
