@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the command line |
+//! | [`identity`], [`vault`] | commands about identities and vaults |
 //! | [`route`] | from `--via` or a multiaddr to a path |
 //! | [`portal`] | running an outlet or an inlet |
 //! | [`demo`] | the whole way on one machine, explained and measured |
@@ -15,10 +16,12 @@ pub mod cli;
 pub mod commands;
 pub mod demo;
 pub mod endpoint;
+pub mod identity;
 pub mod output;
 pub mod portal;
 pub mod process;
 pub mod route;
+pub mod vault;
 
 pub use culvert_node::{failure, store};
 
@@ -52,9 +55,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::DemoChild(args) => return Err(demo::child::become_program(args)),
         _ => {}
     }
-    let store = Store::open(cli.home.clone())?;
+    let store = Store::open(cli.home.clone())?.with_unlock(cli.unlock.unlock());
     match &cli.command {
-        Command::Identity(command) => commands::identity(&store, command, cli.output),
+        Command::Identity(command) => identity::run(&store, command, cli.output),
+        Command::Vault(command) => vault::run(&store, command, cli.output),
         Command::Outlet(args) => portal::outlet(&store, args, cli.output),
         Command::Inlet(args) => portal::inlet(&store, args, cli.output),
         Command::Demo(_) | Command::DemoChild(_) => Ok(()),

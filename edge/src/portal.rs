@@ -7,9 +7,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use culvert_crypto::Identifier;
-use culvert_crypto::channel::Endpoint;
 use culvert_crypto::trust::Trust;
 use culvert_node::channel::{API, ChannelListener, Credentials};
+use culvert_node::identity::OwnIdentity;
 use culvert_node::limits::Limits;
 use culvert_node::node::{Node, NodeConfig};
 use culvert_node::portal::{Inlet, Lanes, OUTLET, Outlet, Target};
@@ -29,7 +29,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::process;
 use crate::route;
-use crate::store::Store;
+use crate::store::{Store, Stored};
 
 /// How long an inlet's shard may take to start listening.
 const START: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Fa
     let mut ready = Ready::new(store, &args.run)?;
     let (reporter, events) = Reporter::new();
     let part = OutletPart {
-        endpoint: ready.endpoint.clone(),
+        own: ready.own.clone(),
         target: Target {
             host: args.to.host.clone(),
             port: args.to.port,
@@ -113,7 +113,7 @@ const STALL_TIMEOUT_MS: u64 = 60_000;
 
 /// Everything a portal needs before its node starts.
 struct Ready {
-    endpoint: Endpoint,
+    own: OwnIdentity,
     identifier: Identifier,
     config: NodeConfig,
     signals: signal_hook::iterator::Signals,
@@ -124,11 +124,12 @@ struct Ready {
 impl Ready {
     fn new(store: &Store, run: &RunArgs) -> Result<Self, Failure> {
         let stored = identity_for_use(store, &run.identity)?;
+        let own = follow(store, &stored)?;
         let signals = process::end_signals()?;
         process::raise_file_limit();
         let metrics = run.metrics.map(listen_for_metrics).transpose()?;
         Ok(Self {
-            endpoint: stored.endpoint()?,
+            own,
             identifier: stored.identifier(),
             config: NodeConfig {
                 shards: run.shards.into(),
@@ -188,6 +189,16 @@ impl Ready {
     }
 }
 
+/// The identity in handshakes: replaced when its file changes.
+fn follow(store: &Store, stored: &Stored) -> Result<OwnIdentity, Failure> {
+    let own = OwnIdentity::new(stored.endpoint()?);
+    own.follow(store.clone(), &stored.name, Stored::endpoint)
+        .map_err(|error| {
+            Failure::new(format!("cannot start a thread: {error}"), "see `ulimit -u`")
+        })?;
+    Ok(own)
+}
+
 fn listen_for_metrics(at: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     TcpListener::bind(at)
         .and_then(|listener| {
@@ -219,9 +230,9 @@ fn warn_about(trust: &Trust) {
     }
 }
 
-fn credentials(endpoint: &Endpoint, trust: &Trust, histories: &SeenHistories) -> Credentials {
+fn credentials(own: &OwnIdentity, trust: &Trust, histories: &SeenHistories) -> Credentials {
     Credentials {
-        endpoint: endpoint.clone(),
+        own: own.clone(),
         trust: trust.clone(),
         histories: Rc::new(RefCell::new(histories.clone())),
     }
@@ -260,7 +271,7 @@ fn open_services(shard: &Shard, plain: bool) {
 /// What each shard of an outlet is made of.
 #[derive(Clone)]
 struct OutletPart {
-    endpoint: Endpoint,
+    own: OwnIdentity,
     target: Target,
     config: Config,
     plan: RegistrationPlan,
@@ -272,7 +283,7 @@ struct OutletPart {
 impl OutletPart {
     fn set_up(&self, shard: &Shard, trust: &Trust) {
         open_services(shard, self.plan.trust.is_none());
-        let credentials = credentials(&self.endpoint, trust, &self.histories);
+        let credentials = credentials(&self.own, trust, &self.histories);
         let channels = ChannelListener::new(credentials.clone(), shard.accepted_channels_flow());
         add(shard, API, Rc::new(channels), |key| {
             shard.open_to_all(key);
@@ -365,11 +376,11 @@ fn start_inlet(
     let histories = SeenHistories::default();
     for (shard, end) in ends.into_iter().enumerate() {
         let (plan, reporter) = (plan.clone(), reporter.clone());
-        let (endpoint, histories) = (ready.endpoint.clone(), histories.clone());
+        let (own, histories) = (ready.own.clone(), histories.clone());
         let start = move |shard: &Shard| {
             let paths = end.start(shard, config);
             // The legs of the plan say who may answer.
-            let credentials = credentials(&endpoint, &Trust::OneOf(Vec::new()), &histories);
+            let credentials = credentials(&own, &Trust::OneOf(Vec::new()), &histories);
             shard.spawn(keep_path(shard.clone(), plan, credentials, paths, reporter));
         };
         node.on_shard(shard, start).map_err(failed)?;

@@ -179,12 +179,12 @@ fn a_vault_is_protected_in_another_way() {
         .expect("an identity");
     let first = home.words("first words");
     store
-        .protect_vault("v", Some(With::Passphrase), CHEAP, &first)
+        .protect_vault("v", Some(With::Passphrase), CHEAP, Some(&first))
         .expect("encrypted");
     usable(&store, "x");
     let second = home.words("second words");
     store
-        .protect_vault("v", Some(With::Passphrase), CHEAP, &second)
+        .protect_vault("v", Some(With::Passphrase), CHEAP, Some(&second))
         .expect("another passphrase");
     let late = home.store(home.words("first words"));
     assert!(matches!(
@@ -195,11 +195,11 @@ fn a_vault_is_protected_in_another_way() {
     usable(&store, "x");
     // A new passphrase that is no good leaves everything as it is.
     let bad = Unlock::new(Some(home.secret_file("bad", "short")), None);
-    let refused = error(store.protect_vault("v", Some(With::Passphrase), CHEAP, &bad));
+    let refused = error(store.protect_vault("v", Some(With::Passphrase), CHEAP, Some(&bad)));
     assert!(matches!(refused, StoreError::Secret { .. }), "{refused}");
     usable(&store, "x");
     store
-        .protect_vault("v", None, CHEAP, &first)
+        .protect_vault("v", None, CHEAP, Some(&first))
         .expect("in clear");
     usable(&home.store(Unlock::default()), "x");
 }

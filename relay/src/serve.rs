@@ -7,13 +7,14 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use culvert_crypto::channel::Endpoint;
 use culvert_crypto::trust::Trust;
 use culvert_node::channel::{API, ChannelListener, Credentials};
+use culvert_node::identity::OwnIdentity;
 use culvert_node::limits::Limits;
 use culvert_node::node::{Node, NodeConfig};
 use culvert_node::shard::Shard;
-use culvert_node::store::{Store, StoreError};
+use culvert_node::store::unlock::Unlock;
+use culvert_node::store::{Store, StoreError, Stored};
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
 use culvert_node::{SeenHistories, control, udp};
 use culvert_proto::forwarder::{FORWARDING_SERVICE, STATIC_FORWARDING_SERVICE};
@@ -72,8 +73,13 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
     let now_s = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
-    let identity = Store::open(cli.home.clone())?.load_or_create(IDENTITY, now_s)?;
-    let (endpoint, identifier) = (identity.endpoint()?, identity.identifier().to_string());
+    let unlock = Unlock::new(cli.passphrase_file.clone(), cli.key_file.clone());
+    let store = Store::open(cli.home.clone())?.with_unlock(unlock);
+    let identity = store.load_or_create(IDENTITY, now_s)?;
+    let own = OwnIdentity::new(identity.endpoint()?);
+    let identifier = own.identifier().to_string();
+    own.follow(store, IDENTITY, Stored::endpoint)
+        .map_err(Error::Start)?;
     let config = NodeConfig {
         shards: cli.shards.into(),
         listen: Some(cli.listen),
@@ -95,7 +101,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
     let histories = SeenHistories::default();
     let node = Node::start(&config, move |shard| {
-        set_up(shard, &endpoint, &histories, &relay);
+        set_up(shard, &own, &histories, &relay);
     })
     .map_err(Error::Start)?;
     let rendezvous = cli
@@ -125,9 +131,9 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_up(shard: &Shard, endpoint: &Endpoint, histories: &SeenHistories, relay: &Arc<Relay>) {
+fn set_up(shard: &Shard, own: &OwnIdentity, histories: &SeenHistories, relay: &Arc<Relay>) {
     let credentials = Credentials {
-        endpoint: endpoint.clone(),
+        own: own.clone(),
         // Anybody may prove who they are; what they may do is decided by the services.
         trust: Trust::Anyone,
         histories: Rc::new(RefCell::new(histories.clone())),

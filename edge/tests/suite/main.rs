@@ -1,4 +1,7 @@
-//! Tests of the edge that need no relay: routes and the command line.
+//! Tests of the edge that need no relay: routes, identities, vaults and the command line.
 
 mod cli;
+mod identities;
 mod routes;
+mod run;
+mod vaults;

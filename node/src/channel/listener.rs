@@ -45,7 +45,7 @@ impl Worker for ChannelListener {
         }
         let credentials = &self.credentials;
         let accepted = Responder::accept(
-            &credentials.endpoint,
+            &credentials.own.endpoint(),
             credentials.trust.clone(),
             random::bytes(),
             packet.payload(),

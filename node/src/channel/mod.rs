@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use culvert_crypto::Identifier;
-use culvert_crypto::channel::{Endpoint, HandshakeError, Initiator, Opener, Responder, Sealer};
+use culvert_crypto::channel::{HandshakeError, Initiator, Opener, Responder, Sealer};
 use culvert_crypto::identity::Histories;
 use culvert_crypto::trust::Trust;
 use culvert_proto::route::Route;
@@ -19,6 +19,7 @@ use culvert_proto::secure_channel::inner;
 
 pub use listener::{API, ChannelListener};
 
+use crate::identity::OwnIdentity;
 use crate::key::{self, LocalAddress};
 use crate::notify::Notify;
 use crate::packet::{Packet, Producer};
@@ -39,8 +40,8 @@ const ENOUGH_QUESTIONS: u32 = 4;
 /// What this node shows and demands in handshakes.
 #[derive(Clone)]
 pub struct Credentials {
-    /// Own identity and static key.
-    pub endpoint: Endpoint,
+    /// Own identity and static key, as they are when a handshake begins.
+    pub own: OwnIdentity,
     /// Who may be at the other end.
     pub trust: Trust,
     /// Change histories seen so far.
@@ -127,7 +128,7 @@ impl Channel {
         route: &Route,
     ) -> Result<Rc<Self>, ChannelError> {
         let (machine, message) = Initiator::start(
-            &credentials.endpoint,
+            &credentials.own.endpoint(),
             credentials.trust.clone(),
             random::bytes(),
         );

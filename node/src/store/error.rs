@@ -249,9 +249,10 @@ impl StoreError {
 fn how_to_open(with: &str) -> String {
     match with {
         super::unlock::PASSPHRASE => {
-            "pass --passphrase-file, set CULVERT_PASSPHRASE, or start it in a terminal to be asked"
+            "pass --passphrase-file (--new-passphrase-file for a new one), set CULVERT_PASSPHRASE \
+             (CULVERT_NEW_PASSPHRASE), or start it in a terminal to be asked"
         }
-        _ => "pass --key-file with the file it was made with",
+        _ => "pass --key-file with the file it was made with (--new-key-file for a new one)",
     }
     .to_owned()
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use culvert_crypto::vault::sealed::Cost;
-use culvert_crypto::vault::{ChannelVault, SigningHandle, SoftwareVault};
+use culvert_crypto::vault::{ChannelVault, KeyType, SigningHandle, SoftwareVault};
 
 use super::file::{self, Existing};
 use super::service::Service;
@@ -11,6 +11,17 @@ use super::stored::{Entry, Keys, show};
 use super::unlock::{Unlock, With};
 use super::vault::{Protection, Vault};
 use super::{Store, StoreError};
+
+/// A signing key of a vault, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// Its handle: hexadecimal digits, or what a service calls it.
+    pub name: String,
+    /// Its type.
+    pub key_type: KeyType,
+    /// Names of the identities that sign with it.
+    pub users: Vec<String>,
+}
 
 /// A new vault.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +51,28 @@ impl Vault {
             vault: self.name.clone(),
             key: key.to_owned(),
         })
+    }
+
+    /// All signing keys, and which of these identities use each.
+    #[must_use]
+    pub fn keys_and_users(&self, identities: &[Entry]) -> Vec<KeyUse> {
+        let uses = |entry: &&Entry, handle: &SigningHandle| {
+            self.signing()
+                .handle_of(&entry.identity.latest().key)
+                .ok()
+                .as_ref()
+                == Some(handle)
+        };
+        let of = |handle: SigningHandle| KeyUse {
+            name: show(&handle),
+            key_type: handle.key_type,
+            users: identities
+                .iter()
+                .filter(|entry| uses(entry, &handle))
+                .map(|entry| entry.name.clone())
+                .collect(),
+        };
+        self.handles().into_iter().map(of).collect()
     }
 
     /// Has the next save protect the file in another way; none for not at all.
@@ -124,8 +157,9 @@ impl Store {
         Ok(users)
     }
 
-    /// Protects a vault in another way, or with another passphrase, key file or cost. Its file is
-    /// replaced whole.
+    /// Protects a vault in another way, or with another passphrase, key file or cost, which comes from
+    /// `new`; for one that was not encrypted, without, from what the store has. Its file is replaced
+    /// whole.
     ///
     /// # Errors
     ///
@@ -135,10 +169,16 @@ impl Store {
         name: &str,
         with: Option<With>,
         cost: Cost,
-        new: &Unlock,
+        new: Option<&Unlock>,
     ) -> Result<Vault, StoreError> {
         let _turn = self.lock()?;
         let mut vault = self.open_vault(name, None)?;
+        let asks = Unlock::renewed(None, None);
+        let new = match (new, &vault.protection) {
+            (Some(new), _) => new,
+            (None, Protection::Plain) => &self.unlock,
+            (None, Protection::Sealed { .. }) => &asks,
+        };
         vault.protect(with, cost, new)?;
         vault.save(Existing::Replace)?;
         Ok(vault)
@@ -292,8 +332,6 @@ fn remove_identity(store: &Store, name: &str, path: &Path) -> Result<(), StoreEr
 
 #[cfg(test)]
 mod tests {
-    use culvert_crypto::vault::KeyType;
-
     use super::super::file::faults::{self, Fault};
     use super::*;
 

@@ -31,12 +31,12 @@ use std::path::{Path, PathBuf};
 
 pub use error::StoreError;
 pub use identities::NewIdentity;
-pub use manage::NewVault;
+pub use manage::{KeyUse, NewVault};
 pub use rotate::Rotation;
 pub use stored::{Entry, Stored};
 
 use service::OpenService;
-use unlock::Unlock;
+use unlock::{Unlock, With};
 
 /// Name of the identity, and of the vault, used when none is asked for.
 pub const DEFAULT_NAME: &str = "default";
@@ -82,6 +82,12 @@ impl Store {
     pub fn with_services(self, open: OpenService) -> Self {
         let services = Some(open);
         Self { services, ..self }
+    }
+
+    /// What was given to open encrypted vaults with, without asking anybody.
+    #[must_use]
+    pub fn given(&self) -> Option<With> {
+        self.unlock.given()
     }
 
     /// Where it is.

@@ -106,16 +106,10 @@ impl Unlock {
         if let Some(known) = self.known().get(&(vault.to_owned(), with.name())) {
             return Ok(known.clone());
         }
-        if let Some(given) = self.find(with)? {
-            return Ok(given);
+        match self.find(with)? {
+            Some(given) => Ok(given),
+            None => ask(vault, with, &format!("Passphrase of the vault '{vault}': ")),
         }
-        if with == With::Passphrase && stdin().is_terminal() && stderr().is_terminal() {
-            return ask(&format!("Passphrase of the vault '{vault}': "));
-        }
-        Err(StoreError::Locked {
-            vault: vault.to_owned(),
-            with: with.name(),
-        })
     }
 
     /// What a new vault is encrypted with: typed twice where it is typed, and not too short.
@@ -124,13 +118,18 @@ impl Unlock {
     ///
     /// As [`Unlock::secret`].
     pub(super) fn new_secret(&self, vault: &str, with: With) -> Result<Opener, StoreError> {
-        let asks = self.find(with)?.is_none();
-        let secret = self.secret(vault, with)?;
+        let (secret, asked) = match self.find(with)? {
+            Some(given) => (given, false),
+            None => {
+                let prompt = format!("New passphrase of the vault '{vault}': ");
+                (ask(vault, with, &prompt)?, true)
+            }
+        };
         if with == With::Passphrase && secret.len() < SHORTEST {
             let what = format!("a new passphrase needs {SHORTEST} bytes or more");
             return Err(StoreError::Secret { what });
         }
-        if asks && *ask("The same passphrase again: ")? != *secret {
+        if asked && ask(vault, with, "The same passphrase again: ")? != secret {
             let what = "the two passphrases differ".to_owned();
             return Err(StoreError::Secret { what });
         }
@@ -165,7 +164,14 @@ impl Unlock {
     }
 }
 
-fn ask(prompt: &str) -> Result<Opener, StoreError> {
+/// Asks somebody at a terminal, if there is one and a passphrase would do.
+fn ask(vault: &str, with: With, prompt: &str) -> Result<Opener, StoreError> {
+    if with != With::Passphrase || !stdin().is_terminal() || !stderr().is_terminal() {
+        return Err(StoreError::Locked {
+            vault: vault.to_owned(),
+            with: with.name(),
+        });
+    }
     let words = rpassword::prompt_password(prompt)
         .map_err(|error| StoreError::io("ask on", Path::new("/dev/tty"), error))?;
     checked(Zeroizing::new(words.into_bytes()), "what was typed")

@@ -15,6 +15,7 @@ use culvert_crypto::secret::Secret;
 use culvert_crypto::trust::Trust;
 use culvert_crypto::vault::{KeyType, SigningVault, SoftwareVault};
 use culvert_node::channel::{API, ChannelListener, Credentials};
+use culvert_node::identity::OwnIdentity;
 use culvert_node::limits::Limits;
 use culvert_node::node::{Node, NodeConfig};
 use culvert_node::portal::{Inlet, Lanes, OUTLET, Outlet, Target};
@@ -44,7 +45,7 @@ pub(crate) fn endpoint(key_type: KeyType) -> Endpoint {
 
 pub(crate) fn credentials(endpoint: &Endpoint, trust: Trust) -> Credentials {
     Credentials {
-        endpoint: endpoint.clone(),
+        own: OwnIdentity::new(endpoint.clone()),
         trust,
         histories: Rc::new(RefCell::new(SeenHistories::default())),
     }
