@@ -13,6 +13,7 @@
 //! | [`forwarder`] | registration of a name with a relay |
 //! | [`portal`] | TCP streams through messages |
 //! | [`request`] | the request and response envelope of API services |
+//! | [`authority`], [`ticket`] | what an authority is asked, and how to become its member |
 //! | [`udp`] | messages cut into datagrams and put together again |
 //! | [`rendezvous`] | the service that tells nodes their public address |
 //! | [`puncture`] | a direct UDP path between two nodes behind NATs |
@@ -21,6 +22,7 @@
 //! | [`cbor`], [`bare`] | the two encodings underneath |
 
 pub mod address;
+pub mod authority;
 pub mod bare;
 pub mod cbor;
 pub mod credential;
@@ -39,4 +41,5 @@ pub mod rewrite;
 pub mod route;
 pub mod secure_channel;
 pub mod steady;
+pub mod ticket;
 pub mod udp;
