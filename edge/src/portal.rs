@@ -1,6 +1,5 @@
 //! Running an outlet or an inlet in the foreground.
 
-use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -220,11 +219,7 @@ fn warn_about(trust: &Trust) {
 }
 
 fn credentials(endpoint: &Endpoint, trust: &Trust, histories: &SeenHistories) -> Credentials {
-    Credentials {
-        endpoint: endpoint.clone(),
-        trust: trust.clone(),
-        histories: Rc::new(RefCell::new(histories.clone())),
-    }
+    Credentials::new(endpoint.clone(), trust.clone(), histories.clone())
 }
 
 /// Adds a worker under a well-known name. Only a full table refuses it, and a new one is empty.

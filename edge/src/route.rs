@@ -81,6 +81,7 @@ pub fn via(relay: &HostPort, via: &str, trust: Trust) -> Result<PathPlan, String
             trust,
         }],
         tail: vec![OUTLET.to_vec()],
+        admission: None,
         direct: None,
     })
 }
@@ -153,6 +154,7 @@ pub fn parse(text: &str, trust: &Trust, insecure: bool) -> Result<PathPlan, Rout
         port: first.port,
         legs,
         tail: hops,
+        admission: None,
         direct: None,
     })
 }

@@ -21,6 +21,7 @@ mod random;
 mod sys;
 mod table;
 
+pub mod authority;
 pub mod channel;
 pub mod control;
 pub mod failure;

@@ -111,6 +111,22 @@ reasons! {
         TooManyPaths => "too_many_paths",
         /// A UDP address is missing in a route.
         NotUdp => "not_udp",
+        /// A credential was shown that is none, or whose content is not understood.
+        CredentialMalformed => "credential_malformed",
+        /// The issuer of a credential is no accepted authority, or its key is not attested.
+        CredentialIssuer => "credential_issuer",
+        /// The key that signed a credential is for something else.
+        CredentialPurpose => "credential_purpose",
+        /// The signature of a credential is wrong.
+        CredentialForged => "credential_forged",
+        /// A credential is about somebody else than who showed it.
+        CredentialSubject => "credential_subject",
+        /// A credential is not valid yet.
+        CredentialEarly => "credential_early",
+        /// A credential has expired.
+        CredentialExpired => "credential_expired",
+        /// A policy denies it.
+        PolicyDenied => "policy_denied",
         /// A host asks the rendezvous service too often.
         AskedTooOften => "asked_too_often",
     }
@@ -155,6 +171,8 @@ reasons! {
         Replaced => "replaced",
         /// It moved to another shard.
         Moved => "moved",
+        /// A policy does not allow it, or not any more.
+        Denied => "denied",
         /// The node closed it.
         Local => "local",
         /// The node is shutting down.

@@ -1,6 +1,5 @@
 //! Starting the relay and running until it is told to end.
 
-use std::cell::RefCell;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -126,12 +125,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
 }
 
 fn set_up(shard: &Shard, endpoint: &Endpoint, histories: &SeenHistories, relay: &Arc<Relay>) {
-    let credentials = Credentials {
-        endpoint: endpoint.clone(),
-        // Anybody may prove who they are; what they may do is decided by the services.
-        trust: Trust::Anyone,
-        histories: Rc::new(RefCell::new(histories.clone())),
-    };
+    // Anybody may prove who they are; what they may do is decided by the services.
+    let credentials = Credentials::new(endpoint.clone(), Trust::Anyone, histories.clone());
     let channels = ChannelListener::new(credentials, shard.accepted_channels_flow());
     let workers: [(&[u8], Rc<dyn Worker>); 6] = [
         (ECHO, Rc::new(Echo)),

@@ -45,7 +45,7 @@ impl Worker for ChannelListener {
         }
         let credentials = &self.credentials;
         let accepted = Responder::accept(
-            &credentials.endpoint,
+            &credentials.own.endpoint(),
             credentials.trust.clone(),
             random::bytes(),
             packet.payload(),
@@ -90,7 +90,8 @@ impl ChannelListener {
     /// mostly displaces itself.
     fn make_room(&self, shard: &Shard, first: Key, packet: &Packet) {
         let limits = shard.limits();
-        let stranger = packet.producer.and_then(|p| p.spawner) == Some(shard.listener_flow());
+        let spawner = packet.producer.and_then(|p| p.spawner);
+        let stranger = spawner.is_some_and(|id| shard.is_of_accepted_links(id));
         let mut given_up = Vec::new();
         {
             let mut unfinished = self.unfinished.borrow_mut();
@@ -114,10 +115,12 @@ impl ChannelListener {
     /// that the same listener accepted (`protocol/02-routing.md` 6.3).
     fn permit(&self, shard: &Shard, first: Key, channel: Key, packet: &Packet) {
         shard.permit_answers(first, channel);
-        if let Some(spawner) = packet.producer.and_then(|p| p.spawner) {
-            shard.flow(|f| {
-                let _ = f.add_consumer(spawner, channel);
-            });
+        match packet.producer.and_then(|p| p.spawner) {
+            Some(id) if shard.is_of_accepted_links(id) => shard.open_to_accepted_links(channel),
+            Some(id) => shard.flow(|f| {
+                let _ = f.add_consumer(id, channel);
+            }),
+            None => {}
         }
     }
 }

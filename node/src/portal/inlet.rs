@@ -85,6 +85,11 @@ impl PathWatch {
         self.changed.until(|| self.path.borrow().clone()).await
     }
 
+    /// Whether there is a path at present.
+    pub(crate) fn is_up(&self) -> bool {
+        self.path.borrow().is_some()
+    }
+
     fn current(&self) -> Option<Path> {
         let direct = self.direct.borrow().clone();
         direct.or_else(|| self.path.borrow().clone())
