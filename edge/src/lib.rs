@@ -11,6 +11,7 @@
 //! | [`portal`] | running an outlet or an inlet |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
+pub mod authority;
 pub mod cli;
 pub mod commands;
 pub mod demo;

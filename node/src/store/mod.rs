@@ -196,6 +196,23 @@ impl Stored {
         .map_err(|error| self.unusable(error))
     }
 
+    /// Attests a key of this identity from `now_s` until `expires_at`, UNIX seconds, or until the
+    /// identity ends if that is sooner. Gives the encoded attestation.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Keys`].
+    pub fn attest(
+        &self,
+        key: &PurposePublicKey,
+        now_s: u64,
+        expires_at: u64,
+    ) -> Result<Vec<u8>, StoreError> {
+        let until = expires_at.min(self.identity.latest().valid_until);
+        purpose_key::attest_until(&self.vault, &self.identity, key, now_s, until)
+            .map_err(|error| self.unusable(error))
+    }
+
     fn unusable(&self, error: impl ToString) -> StoreError {
         unusable(&self.name, error)
     }
