@@ -9,16 +9,20 @@
 //! | [`cli`] | the command line |
 //! | [`route`] | from `--via` or a multiaddr to a path |
 //! | [`portal`] | running an outlet or an inlet |
+//! | [`authority`] | who the members of a project are, and what they may do |
+//! | [`project`] | being a member of projects |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
 pub mod authority;
 pub mod cli;
 pub mod commands;
 pub mod demo;
+pub mod duration;
 pub mod endpoint;
 pub mod output;
 pub mod portal;
 pub mod process;
+pub mod project;
 pub mod route;
 
 pub use culvert_node::{failure, store};
@@ -58,6 +62,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Identity(command) => commands::identity(&store, command, cli.output),
         Command::Outlet(args) => portal::outlet(&store, args, cli.output),
         Command::Inlet(args) => portal::inlet(&store, args, cli.output),
+        Command::Project(command) => project::run(&store, command, cli.output),
+        Command::Authority(command) => authority::run(&store, command, cli.output),
         Command::Demo(_) | Command::DemoChild(_) => Ok(()),
     }
 }

@@ -159,7 +159,7 @@ pub fn parse(text: &str, trust: &Trust, insecure: bool) -> Result<PathPlan, Rout
     })
 }
 
-fn first_node(parts: &[Part]) -> Result<(HostPort, &[Part]), RouteError> {
+pub(crate) fn first_node(parts: &[Part]) -> Result<(HostPort, &[Part]), RouteError> {
     let (host, port, rest) = match parts {
         [Part::Ip4(ip), Part::Tcp(port), rest @ ..] => (ip.to_string(), *port, rest),
         [Part::Ip6(ip), Part::Tcp(port), rest @ ..] => (ip.to_string(), *port, rest),

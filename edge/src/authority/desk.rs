@@ -43,7 +43,7 @@ struct Job {
 
 /// Hands requests to the thread that answers them.
 #[derive(Clone)]
-pub struct Desk {
+pub(super) struct Desk {
     jobs: Sender<Job>,
 }
 
@@ -53,7 +53,7 @@ impl Desk {
     /// # Errors
     ///
     /// When there can be no more threads.
-    pub fn start(
+    pub(super) fn start(
         rules: Rules,
         mut database: Database,
         mut issuer: impl Issue + Send + 'static,
@@ -79,7 +79,7 @@ impl Desk {
     }
 
     /// Adds the services to a shard, for those who come through accepted channels.
-    pub fn serve(&self, shard: &Shard, services: &[Service]) -> Result<(), Refusal> {
+    pub(super) fn serve(&self, shard: &Shard, services: &[Service]) -> Result<(), Refusal> {
         let waiting = Rc::<RefCell<HashMap<Identifier, u32>>>::default();
         for service in services {
             let counter = Counter {

@@ -24,7 +24,7 @@ const GENERATION: usize = 8 << 20;
 /// Change histories of callers: those seen last. A flood of strangers displaces only those who have not
 /// been here for long, and their next handshake brings them back.
 #[derive(Clone, Debug, Default)]
-pub struct Callers(Arc<Mutex<Generations>>);
+pub(crate) struct Callers(Arc<Mutex<Generations>>);
 
 #[derive(Debug, Default)]
 struct Generations {
@@ -83,7 +83,7 @@ struct Key {
 }
 
 /// Issues credentials in the name of an identity.
-pub struct CredentialIssuer {
+pub(super) struct CredentialIssuer {
     stored: Stored,
     callers: Callers,
     ttl_s: u64,
@@ -96,7 +96,12 @@ impl CredentialIssuer {
     /// # Errors
     ///
     /// Why the identity cannot attest a key.
-    pub fn new(stored: Stored, callers: Callers, ttl_s: u64, now_s: u64) -> Result<Self, String> {
+    pub(super) fn new(
+        stored: Stored,
+        callers: Callers,
+        ttl_s: u64,
+        now_s: u64,
+    ) -> Result<Self, String> {
         let key = new_key(&stored, ttl_s, now_s)?;
         Ok(Self {
             stored,

@@ -8,7 +8,7 @@ use culvert_proto::request::Status;
 
 /// Why a request is refused. The texts are what the caller is told; some are fixed by the protocol.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub(super) enum Refused {
     /// It makes no sense.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -72,7 +72,7 @@ pub enum Refused {
 impl Refused {
     /// The status of the answer.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         match self {
             Self::Command(_) | Self::Attributes(_) | Self::Useless => Status::BadRequest,
             Self::Full(_) => Status::Conflict,
@@ -86,7 +86,7 @@ impl Refused {
 
     /// Its counter.
     #[must_use]
-    pub fn counter(&self) -> Refusal {
+    pub(super) fn counter(&self) -> Refusal {
         match self {
             Self::Command(_) | Self::Useless => Refusal::AuthorityRequest,
             Self::Attributes(_) => Refusal::MemberAttributes,
@@ -107,7 +107,7 @@ impl Refused {
 
     /// What the log should say beyond the answer.
     #[must_use]
-    pub fn cause(&self) -> Option<String> {
+    pub(super) fn cause(&self) -> Option<String> {
         match self {
             Self::Store(error) => Some(error.to_string()),
             Self::Issue(error) => Some(error.clone()),

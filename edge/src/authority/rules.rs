@@ -18,9 +18,9 @@ use super::refused::{Failed, Refused};
 use super::store::{self, Issued, Member, TicketState};
 
 /// How long a ticket can be redeemed when nothing else is asked for, seconds.
-pub const DEFAULT_LIFETIME: u64 = 600;
+pub(super) const DEFAULT_LIFETIME: u64 = 600;
 /// How often.
-pub const DEFAULT_USES: u64 = 1;
+pub(super) const DEFAULT_USES: u64 = 1;
 /// Most members of an authority.
 const MOST_MEMBERS: u64 = 100_000;
 /// Most tickets of an authority that are remembered.
@@ -36,7 +36,7 @@ struct Caller {
 }
 
 /// Makes credentials: encoded, about a subject, with attributes.
-pub trait Issue {
+pub(super) trait Issue {
     /// Issues one at this time, UNIX seconds.
     ///
     /// # Errors
@@ -52,13 +52,13 @@ pub trait Issue {
 
 /// The rules of one authority.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub(super) struct Rules {
     /// Who it is.
-    pub authority: Identifier,
+    pub(super) authority: Identifier,
     /// The id of the project that every credential names; none to leave it out.
-    pub trust_context: Option<String>,
+    pub(super) trust_context: Option<String>,
     /// Whether only pre-trusted enrollers are admins; otherwise all enrollers are.
-    pub enforce_admin_checks: bool,
+    pub(super) enforce_admin_checks: bool,
 }
 
 impl Rules {
@@ -67,7 +67,7 @@ impl Rules {
     /// # Errors
     ///
     /// [`Refused`]; nothing has changed then.
-    pub fn answer(
+    pub(super) fn answer(
         &self,
         db: &mut Database,
         issuer: &mut dyn Issue,

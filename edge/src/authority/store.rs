@@ -16,49 +16,49 @@ const REMEMBERED: u64 = 30 * 24 * 3600;
 
 /// A member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub(super) struct Member {
     /// Who.
-    pub identifier: Identifier,
+    pub(super) identifier: Identifier,
     /// What its credentials say.
-    pub attributes: MemberAttributes,
+    pub(super) attributes: MemberAttributes,
     /// Who added it.
-    pub added_by: Identifier,
+    pub(super) added_by: Identifier,
     /// UNIX seconds.
-    pub added_at: u64,
+    pub(super) added_at: u64,
     /// Whether it comes from the operator's configuration.
-    pub pre_trusted: bool,
+    pub(super) pre_trusted: bool,
 }
 
 impl Member {
     /// Whether it may add members and issue tickets.
     #[must_use]
-    pub fn is_enroller(&self) -> bool {
+    pub(super) fn is_enroller(&self) -> bool {
         is_enroller(&self.attributes)
     }
 }
 
 /// A ticket, without its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Issued {
+pub(super) struct Issued {
     /// What people call it; not secret.
-    pub reference: String,
+    pub(super) reference: String,
     /// What the credentials of those who redeem it will say.
-    pub attributes: MemberAttributes,
+    pub(super) attributes: MemberAttributes,
     /// Who issued it.
-    pub issued_by: Identifier,
+    pub(super) issued_by: Identifier,
     /// UNIX seconds.
-    pub created_at: u64,
+    pub(super) created_at: u64,
     /// UNIX seconds; this second not included.
-    pub expires_at: u64,
+    pub(super) expires_at: u64,
     /// How often it can still be redeemed.
-    pub uses_left: u64,
+    pub(super) uses_left: u64,
     /// Whether it was taken back.
-    pub revoked: bool,
+    pub(super) revoked: bool,
 }
 
 /// Whether a ticket can be redeemed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TicketState {
+pub(super) enum TicketState {
     /// It can.
     Open,
     /// It was taken back.
@@ -72,7 +72,7 @@ pub enum TicketState {
 impl TicketState {
     /// For people and programs.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Revoked => "revoked",
@@ -85,7 +85,7 @@ impl TicketState {
 impl Issued {
     /// Whether it can be redeemed at this time, UNIX seconds.
     #[must_use]
-    pub fn state(&self, now_s: u64) -> TicketState {
+    pub(super) fn state(&self, now_s: u64) -> TicketState {
         match () {
             () if self.revoked => TicketState::Revoked,
             () if self.uses_left == 0 => TicketState::Used,
@@ -97,15 +97,15 @@ impl Issued {
 
 /// What the tickets of an authority say about its project.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
+pub(super) struct Described {
     /// Name of the project.
-    pub project_name: String,
+    pub(super) project_name: String,
     /// Multiaddr of the project's node.
-    pub project_route: String,
+    pub(super) project_route: String,
     /// Encoded change history of the project's node.
-    pub project_history: Vec<u8>,
+    pub(super) project_history: Vec<u8>,
     /// Multiaddr of the authority's channel listener.
-    pub route: String,
+    pub(super) route: String,
 }
 
 /// Stores what tickets say.
