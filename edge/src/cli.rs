@@ -17,6 +17,7 @@ use crate::output::Output;
 use crate::project::args::ProjectCommand;
 use crate::route;
 use crate::store::DEFAULT_NAME;
+use crate::trust::TrustArgs;
 
 const COMMON: &str = "Options of all commands";
 
@@ -233,6 +234,9 @@ pub struct OutletArgs {
     /// Who may use the outlet.
     #[command(flatten)]
     pub allow: AllowArgs,
+    /// Attributes and policies.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Identifier the relay must have; may be repeated [default: any]
     #[arg(long, value_name = "IDENTIFIER", value_parser = identifier)]
     #[arg(conflicts_with = "plain_registration")]
@@ -273,6 +277,16 @@ pub struct InletArgs {
     /// Who may be at the other end.
     #[command(flatten)]
     pub allow: AllowArgs,
+    /// Attributes and policies.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// Prove to the relay who this side is before anything is sent by way of it: relays that were started
+    /// with --require-authentication forward for nobody else.
+    #[arg(long)]
+    pub authenticate: bool,
+    /// With --authenticate: identifier the relay must have; may be repeated [default: any]
+    #[arg(long, value_name = "IDENTIFIER", value_parser = identifier, requires = "authenticate")]
+    pub relay_identity: Vec<Identifier>,
     /// Whether to leave the relay.
     #[command(flatten)]
     pub direct: DirectArgs,

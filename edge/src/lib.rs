@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`cli`] | the command line |
 //! | [`route`] | from `--via` or a multiaddr to a path |
-//! | [`portal`] | running an outlet or an inlet |
+//! | [`trust`], [`renewal`] | who is believed, what is shown, who may use a portal |
+//! | [`portal`], [`events`] | running an outlet or an inlet |
 //! | [`authority`] | who the members of a project are, and what they may do |
 //! | [`project`] | being a member of projects |
 //! | [`demo`] | the whole way on one machine, explained and measured |
@@ -19,11 +20,14 @@ pub mod commands;
 pub mod demo;
 pub mod duration;
 pub mod endpoint;
+pub mod events;
 pub mod output;
 pub mod portal;
 pub mod process;
 pub mod project;
+pub mod renewal;
 pub mod route;
+pub mod trust;
 
 pub use culvert_node::{failure, store};
 

@@ -32,6 +32,7 @@ pub mod logging;
 pub mod metrics;
 pub mod node;
 pub mod packet;
+pub mod policy;
 pub mod portal;
 pub mod reason;
 pub mod session;

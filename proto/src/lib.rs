@@ -12,6 +12,7 @@
 //! | [`flow_control`] | what a remote sender may reach, as pure data |
 //! | [`forwarder`] | registration of a name with a relay |
 //! | [`portal`] | TCP streams through messages |
+//! | [`policy`] | who may use what, as an expression over attributes |
 //! | [`request`] | the request and response envelope of API services |
 //! | [`authority`], [`ticket`] | what an authority is asked, and how to become its member |
 //! | [`udp`] | messages cut into datagrams and put together again |
@@ -33,6 +34,7 @@ pub mod identity;
 pub mod limits;
 pub mod message;
 pub mod multiaddr;
+pub mod policy;
 pub mod portal;
 pub mod puncture;
 pub mod rendezvous;

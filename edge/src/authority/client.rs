@@ -17,7 +17,6 @@ use culvert_proto::multiaddr::{MultiAddr, Part};
 use super::issuer::Callers;
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
-use crate::route::{RouteError, first_node};
 
 /// The multiaddr of the usual channel listener of a node.
 #[must_use]
@@ -29,35 +28,6 @@ pub fn listener_of(node: &HostPort) -> MultiAddr {
     };
     let api = String::from_utf8_lossy(API).into_owned();
     MultiAddr::new(vec![host, Part::Tcp(node.port), Part::Service(api)])
-}
-
-/// Where the channel listener at the end of a multiaddr is.
-///
-/// # Errors
-///
-/// [`RouteError`].
-pub fn place(route: &MultiAddr) -> Result<Place, RouteError> {
-    let (first, parts) = first_node(route.parts())?;
-    let mut hops = Vec::new();
-    for part in parts {
-        match part {
-            Part::Service(name) | Part::Secure(name) | Part::Worker(name) => {
-                hops.push(name.clone().into_bytes());
-            }
-            Part::Node(_) | Part::Project(_) | Part::Space(_) => {
-                return Err(RouteError::Foreign(part.to_string()));
-            }
-            _ => return Err(RouteError::SecondNode(part.to_string())),
-        }
-    }
-    if hops.is_empty() {
-        hops.push(API.to_vec());
-    }
-    Ok(Place {
-        host: first.host,
-        port: first.port,
-        hops,
-    })
 }
 
 /// A node for the time of a command.
@@ -143,34 +113,14 @@ pub async fn history_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route;
 
     #[test]
     fn routes_of_listeners() {
-        let read = |text: &str| place(&text.parse().expect("a multiaddr"));
-        let hops = |text| read(text).expect("a place").hops;
-        assert_eq!(hops("/dnsaddr/a.example/tcp/4001"), [b"api"]);
-        assert_eq!(
-            hops("/ip4/127.0.0.1/tcp/1/service/p/secure/api"),
-            [&b"p"[..], b"api"]
-        );
-        for text in [
-            "",
-            "/service/api",
-            "/node/n",
-            "/ip4/127.0.0.1/tcp/0/service/api",
-        ] {
-            assert!(read(text).is_err(), "{text}");
-        }
-        for text in [
-            "/ip4/1.2.3.4/tcp/1/project/p",
-            "/ip4/1.2.3.4/tcp/1/ip4/1.2.3.4/tcp/2",
-        ] {
-            assert!(read(text).is_err(), "{text}");
-        }
         for host in ["127.0.0.1", "::1", "a.example"] {
             let (host, port) = (host.to_owned(), 7);
             let node = HostPort { host, port };
-            let place = place(&listener_of(&node)).expect("a place");
+            let place = route::place(&listener_of(&node).to_string()).expect("a place");
             assert_eq!((place.host, place.port), (node.host, 7));
             assert_eq!(place.hops, [b"api"]);
         }

@@ -23,7 +23,7 @@ use culvert_proto::ticket;
 use serde_json::json;
 
 use super::args::CreateArgs;
-use super::client::{history_of, listener_of, on_node, place};
+use super::client::{history_of, listener_of, on_node};
 use super::desk::Desk;
 use super::issuer::{Callers, CredentialIssuer};
 use super::rules::Rules;
@@ -34,6 +34,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::portal::{listen_for_metrics, no_metrics};
 use crate::process;
+use crate::route;
 use crate::store::Store;
 
 /// How long the relay may take to say who it is.
@@ -239,7 +240,8 @@ fn project_history(
     {
         return Ok(before.project_history.clone());
     }
-    let place = place(route).map_err(|error| Failure::usage(&error, error.hint()))?;
+    let place =
+        route::place(&route.to_string()).map_err(|error| Failure::usage(&error, error.hint()))?;
     let asked = on_node(node, async move |shard: &Shard| {
         history_of(shard, endpoint, &place, expected, LEARN).await
     })?;

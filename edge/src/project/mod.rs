@@ -20,12 +20,13 @@ use culvert_proto::multiaddr::MultiAddr;
 use culvert_proto::ticket::Ticket;
 use serde_json::{Value, json};
 
-use crate::authority::client::{Client, place};
+use crate::authority::client::Client;
 use crate::authority::local;
 use crate::commands::{identity_for_use, now_s};
 use crate::duration::roughly;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::route;
 use crate::store::Store;
 use args::{EnrollArgs, ProjectCommand, TicketCommandArgs};
 use ask::{Authority, Trouble, accepted, is_member_already};
@@ -93,7 +94,7 @@ fn enroll(store: &Store, args: &EnrollArgs, output: Output) -> Result<(), Failur
         Failure::new(message, hint).because("ticket_forged")
     })?;
     let route = &ticket.authority_route;
-    let place = place(route).map_err(|error| {
+    let place = route::place(&route.to_string()).map_err(|error| {
         let message = format!("the route of the authority, {route}, cannot be used: {error}");
         Failure::new(message, "ask the operator of the authority").because("ticket_forged")
     })?;
@@ -239,11 +240,10 @@ fn ticket(store: &Store, args: &TicketCommandArgs, output: Output) -> Result<(),
         );
         Failure::new(message, "enroll again")
     };
-    let route = |text: &str| -> Result<MultiAddr, Failure> {
+    let multiaddr = |text: &str| -> Result<MultiAddr, Failure> {
         text.parse().map_err(|error| unreadable(&error))
     };
-    let authority_route = route(&project.authority_route)?;
-    let place = place(&authority_route).map_err(|error| unreadable(&error))?;
+    let place = route::place(&project.authority_route).map_err(|error| unreadable(&error))?;
     let node = culvert_crypto::identity::Identity::verify(&project.change_history, None)
         .map_err(|error| unreadable(&error))?;
     let endpoint = identity_for_use(store, &project.identity)?.endpoint()?;
@@ -263,12 +263,12 @@ fn ticket(store: &Store, args: &TicketCommandArgs, output: Output) -> Result<(),
     let text = local::text(&Ticket {
         code,
         project_id: project.id.clone(),
-        project_route: route(&project.route)?,
+        project_route: multiaddr(&project.route)?,
         project_identifier: Some(node.identifier()),
         project_name: project.name.clone(),
         project_history: project.change_history.clone(),
         authority_history: project.authority_history.clone(),
-        authority_route,
+        authority_route: multiaddr(&project.authority_route)?,
     })?;
     let expires_at = now_s().saturating_add(args.ticket.expires_in.as_secs());
     let shown = json!({

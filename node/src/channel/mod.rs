@@ -9,7 +9,7 @@ mod listener;
 mod messages;
 mod own;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use culvert_crypto::Identifier;
@@ -26,6 +26,7 @@ pub use own::Own;
 use crate::key::{self, LocalAddress};
 use crate::notify::Notify;
 use crate::packet::{Packet, Producer};
+use crate::policy::{Basis, Guard};
 use crate::random;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
@@ -135,6 +136,9 @@ pub struct Channel {
     attested_version: Cell<u64>,
     /// The version of [`Own`] that the peer knows.
     shown: Cell<u64>,
+    /// What decides whether the peer may have it, and what that was based on.
+    guard: OnceCell<Guard>,
+    basis: Cell<Basis>,
     changed: Notify,
 }
 
@@ -214,6 +218,8 @@ impl Channel {
                 attested: RefCell::default(),
                 attested_version: Cell::new(0),
                 shown: Cell::new(credentials.own.version()),
+                guard: OnceCell::new(),
+                basis: Cell::default(),
                 changed: Notify::default(),
             });
             (Entry::Decryptor(Rc::clone(&channel)), channel)
@@ -382,6 +388,9 @@ impl Channel {
         }
         self.expire(shard.now_s());
         self.show_again(shard);
+        if !self.is_admitted(shard) {
+            return self.close(shard, CloseReason::Denied);
+        }
         let carrier = shard.carrier(self.encryptor.key);
         // What waits to be sent or read may be the question or its answer: a slow line is not a
         // silent peer, and a line that takes nothing at all ends by itself.
@@ -413,6 +422,15 @@ impl Channel {
         {
             self.ping(shard);
         }
+    }
+
+    /// Asks the guard about the peer, if what it decides on has changed.
+    fn is_admitted(&self, shard: &Shard) -> bool {
+        let Some(guard) = self.guard.get() else {
+            return true;
+        };
+        let basis = guard.basis(Some(self));
+        self.basis.replace(basis) == basis || guard.admits(shard, Some(self))
     }
 
     /// Shows the peer what has changed about this node since the handshake.

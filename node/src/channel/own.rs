@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use culvert_crypto::channel::Endpoint;
+use culvert_crypto::channel::{Endpoint, EndpointError};
 
 /// This node's side of handshakes, shared by all shards. It is replaced when a credential was renewed
 /// or the identity rotated: new channels use the new one, and those that are up tell their peers
@@ -17,10 +17,28 @@ struct Shared {
 }
 
 impl Own {
-    /// Shows this from now on.
-    pub fn replace(&self, endpoint: Endpoint) {
-        *self.lock() = endpoint;
+    /// Shows these credentials from now on.
+    ///
+    /// # Errors
+    ///
+    /// When they are none, or too large.
+    pub fn show(&self, credentials: &[Vec<u8>]) -> Result<(), EndpointError> {
+        let mut endpoint = self.lock();
+        *endpoint = endpoint.with_credentials(credentials)?;
         self.0.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Is this identity from now on, after a rotation. The credentials stay those that are shown.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: they were shown before.
+    pub fn become_identity(&self, identity: &Endpoint) -> Result<(), EndpointError> {
+        let mut endpoint = self.lock();
+        *endpoint = identity.with_credentials(&endpoint.credentials()?)?;
+        self.0.version.fetch_add(1, Ordering::Release);
+        Ok(())
     }
 
     /// What is shown at present.

@@ -9,6 +9,7 @@
 
 pub mod database;
 pub mod file;
+pub mod policies;
 pub mod projects;
 pub mod record;
 
