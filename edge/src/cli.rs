@@ -11,11 +11,13 @@ use culvert_crypto::trust::Trust;
 use culvert_node::control::listen_address;
 use culvert_node::udp::RendezvousAt;
 
+use crate::authority::args::AuthorityCommand;
 use crate::credential::CredentialCommand;
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::policy::PolicyCommand;
+use crate::project::args::ProjectCommand;
 use crate::route;
 use crate::store::DEFAULT_NAME;
 use crate::trust::TrustArgs;
@@ -103,6 +105,12 @@ pub enum Command {
     /// Open a local TCP port that leads to an outlet.
     #[command(after_help = INLET_EXAMPLE)]
     Inlet(InletArgs),
+    /// Become a member of a project, and let others in.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Project(ProjectCommand),
+    /// Run the authority of a project, and manage its members and tickets.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Authority(AuthorityCommand),
     /// See it work: relay, outlet and inlet on this machine, real requests, measured.
     #[command(after_help = AFTER_HELP)]
     Demo(DemoArgs),

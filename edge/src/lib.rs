@@ -12,12 +12,16 @@
 //! | [`policy`], [`credential`] | commands: who may use what, and who says who is what |
 //! | [`trust`], [`renewal`] | who is believed, what is shown, who may use a portal |
 //! | [`portal`], [`events`] | running an outlet or an inlet |
+//! | [`authority`] | who the members of a project are, and what they may do |
+//! | [`project`] | being a member of projects |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
+pub mod authority;
 pub mod cli;
 pub mod commands;
 pub mod credential;
 pub mod demo;
+pub mod duration;
 pub mod endpoint;
 pub mod events;
 pub mod given;
@@ -26,6 +30,7 @@ pub mod output;
 pub mod policy;
 pub mod portal;
 pub mod process;
+pub mod project;
 pub mod renewal;
 pub mod route;
 pub mod trust;
@@ -71,6 +76,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Vault(command) => vault::run(&store, command, cli.output),
         Command::Outlet(args) => portal::outlet(&store, args, cli.output),
         Command::Inlet(args) => portal::inlet(&store, args, cli.output),
+        Command::Project(command) => project::run(&store, command, cli.output),
+        Command::Authority(command) => authority::run(&store, command, cli.output),
         Command::Demo(_) | Command::DemoChild(_) => Ok(()),
     };
     done.map(|()| ExitCode::SUCCESS)

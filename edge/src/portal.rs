@@ -188,7 +188,7 @@ impl Ready {
     }
 }
 
-fn listen_for_metrics(at: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+pub(crate) fn listen_for_metrics(at: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     TcpListener::bind(at)
         .and_then(|listener| {
             let at = listener.local_addr()?;
@@ -197,7 +197,7 @@ fn listen_for_metrics(at: SocketAddr) -> Result<(TcpListener, SocketAddr), Failu
         .map_err(|error| no_metrics(at, &error))
 }
 
-fn no_metrics(at: SocketAddr, error: &std::io::Error) -> Failure {
+pub(crate) fn no_metrics(at: SocketAddr, error: &std::io::Error) -> Failure {
     Failure::new(
         format!("cannot serve metrics on {at}: {error}"),
         "choose another --metrics address",

@@ -10,7 +10,7 @@ use culvert_crypto::secret::Secret;
 use culvert_crypto::vault::{
     ChannelHandle, ChannelVault, SigningHandle, SigningVault, SoftwareVault, channel_handle,
 };
-use culvert_proto::credential::{Attributes, PurposeKeyAttestation};
+use culvert_proto::credential::{Attributes, PurposeKeyAttestation, PurposePublicKey};
 use culvert_proto::identity::decode_exact;
 
 use super::StoreError;
@@ -159,6 +159,23 @@ impl Stored {
         let random = Secret::new(crate::random_bytes());
         let issuer = (self.signing(), &self.identity);
         credential::issue_once(issuer, &random, subject, attributes, (now_s, ttl_s))
+    }
+
+    /// Attests a key of this identity from `now_s` until `expires_at`, UNIX seconds, or until the
+    /// identity ends if that is sooner. Gives the encoded attestation.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Keys`].
+    pub fn attest(
+        &self,
+        key: &PurposePublicKey,
+        now_s: u64,
+        expires_at: u64,
+    ) -> Result<Vec<u8>, StoreError> {
+        let until = expires_at.min(self.identity.latest().valid_until);
+        purpose_key::attest_until(self.signing(), &self.identity, key, now_s, until)
+            .map_err(|error| self.keys.failed(&self.name, error))
     }
 
     /// Whether the attestation of the channel key can be used, and will be for a while.
