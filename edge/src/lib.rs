@@ -7,22 +7,34 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the command line |
+//! | [`identity`], [`vault`] | commands about identities and vaults |
 //! | [`route`] | from `--via` or a multiaddr to a path |
-//! | [`portal`] | running an outlet or an inlet |
-//! | [`policy`], [`credential`] | who may use what, and who says who is what |
+//! | [`policy`], [`credential`] | commands: who may use what, and who says who is what |
+//! | [`trust`], [`renewal`] | who is believed, what is shown, who may use a portal |
+//! | [`portal`], [`events`] | running an outlet or an inlet |
+//! | [`authority`] | who the members of a project are, and what they may do |
+//! | [`project`] | being a member of projects |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
+pub mod authority;
 pub mod cli;
 pub mod commands;
 pub mod credential;
 pub mod demo;
+pub mod duration;
 pub mod endpoint;
+pub mod events;
 pub mod given;
+pub mod identity;
 pub mod output;
 pub mod policy;
 pub mod portal;
 pub mod process;
+pub mod project;
+pub mod renewal;
 pub mod route;
+pub mod trust;
+pub mod vault;
 
 pub use culvert_node::{failure, store};
 
@@ -56,13 +68,16 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::DemoChild(args) => return Err(demo::child::become_program(args)),
         _ => {}
     }
-    let store = Store::open(cli.home.clone())?;
+    let store = Store::open(cli.home.clone())?.with_unlock(cli.unlock.unlock());
     let done = match &cli.command {
         Command::Policy(command) => return policy::run(&store, command, cli.output),
         Command::Credential(command) => credential::run(&store, command, cli.output),
-        Command::Identity(command) => commands::identity(&store, command, cli.output),
+        Command::Identity(command) => identity::run(&store, command, cli.output),
+        Command::Vault(command) => vault::run(&store, command, cli.output),
         Command::Outlet(args) => portal::outlet(&store, args, cli.output),
         Command::Inlet(args) => portal::inlet(&store, args, cli.output),
+        Command::Project(command) => project::run(&store, command, cli.output),
+        Command::Authority(command) => authority::run(&store, command, cli.output),
         Command::Demo(_) | Command::DemoChild(_) => Ok(()),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -14,6 +14,7 @@
 //! | [`portal`] | TCP streams through messages |
 //! | [`policy`] | who may use what, as an expression over attributes |
 //! | [`request`] | the request and response envelope of API services |
+//! | [`authority`], [`ticket`] | what an authority is asked, and how to become its member |
 //! | [`udp`] | messages cut into datagrams and put together again |
 //! | [`rendezvous`] | the service that tells nodes their public address |
 //! | [`puncture`] | a direct UDP path between two nodes behind NATs |
@@ -22,6 +23,7 @@
 //! | [`cbor`], [`bare`] | the two encodings underneath |
 
 pub mod address;
+pub mod authority;
 pub mod bare;
 pub mod cbor;
 pub mod credential;
@@ -41,4 +43,5 @@ pub mod rewrite;
 pub mod route;
 pub mod secure_channel;
 pub mod steady;
+pub mod ticket;
 pub mod udp;

@@ -12,3 +12,4 @@ mod probes;
 mod purpose_keys;
 mod tampered;
 mod transport;
+mod vaults;

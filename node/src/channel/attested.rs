@@ -39,9 +39,10 @@ impl Channel {
                 Ok(verified) => {
                     tracing::debug!(%peer, issuer = %verified.issuer, "a credential was accepted");
                     let mut attested = self.attested.borrow_mut();
-                    // One of each authority, the latest shown.
+                    // One of each authority, the latest shown, in the order of the authorities.
                     attested.retain(|other| other.issuer != verified.issuer);
                     attested.push(verified);
+                    attested.sort_by_key(|one| authorities.iter().position(|a| *a == one.issuer));
                 }
                 Err(error) => {
                     tracing::warn!(%peer, %error, "a credential was refused");

@@ -10,6 +10,7 @@ use culvert_proto::flow_control::FlowId;
 use super::{Channel, Credentials, State};
 use crate::key::{self, Key, LocalAddress};
 use crate::packet::{Packet, Producer};
+use crate::policy::Guard;
 use crate::random;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
@@ -19,6 +20,7 @@ use crate::worker::{Outcome, Worker};
 pub struct ChannelListener {
     credentials: Credentials,
     flow: FlowId,
+    guard: Option<Guard>,
     /// Handshakes under way, oldest first, with the way each came by.
     unfinished: RefCell<VecDeque<(Key, Rc<Channel>)>>,
 }
@@ -33,8 +35,17 @@ impl ChannelListener {
         Self {
             credentials,
             flow,
+            guard: None,
             unfinished: RefCell::default(),
         }
+    }
+
+    /// Asks `guard` about every peer, when it has proved who it is and whenever what is known of it
+    /// changes.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Self {
+        let guard = Some(guard);
+        Self { guard, ..self }
     }
 }
 
@@ -70,6 +81,9 @@ impl Worker for ChannelListener {
             Ok(channel) => channel,
             Err(reason) => return Outcome::Refused(reason),
         };
+        if let Some(guard) = &self.guard {
+            let _ = channel.guard.set(guard.clone());
+        }
         self.make_room(shard, first, &packet);
         self.unfinished
             .borrow_mut()

@@ -95,6 +95,12 @@ impl Channel {
         tracing::debug!(%peer, initiator = self.initiator, "secure channel up");
         self.learn(shard, &peer_credentials);
         shard.authenticate(self.encryptor.key, true);
+        if let Some(guard) = self.guard.get() {
+            self.basis.set(guard.basis(Some(self)));
+            if !guard.admits(shard, Some(self)) {
+                self.close(shard, CloseReason::Denied);
+            }
+        }
         self.changed.notify();
     }
 

@@ -7,9 +7,8 @@
 mod attested;
 mod listener;
 mod messages;
-mod own;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use culvert_crypto::Identifier;
@@ -21,11 +20,12 @@ use culvert_proto::route::Route;
 use culvert_proto::secure_channel::inner;
 
 pub use listener::{API, ChannelListener};
-pub use own::Own;
 
+use crate::identity::OwnIdentity;
 use crate::key::{self, LocalAddress};
 use crate::notify::Notify;
 use crate::packet::{Packet, Producer};
+use crate::policy::{Basis, Guard};
 use crate::random;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
@@ -44,7 +44,7 @@ const ENOUGH_QUESTIONS: u32 = 4;
 #[derive(Clone)]
 pub struct Credentials {
     /// Own identity, static key and credentials.
-    pub own: Own,
+    pub own: OwnIdentity,
     /// Who may be at the other end.
     pub trust: Trust,
     /// Change histories seen so far; those of the authorities among them.
@@ -55,7 +55,11 @@ pub struct Credentials {
 
 impl Credentials {
     /// Shows `own`, to those whom `trust` allows; believes no authority.
-    pub fn new(own: impl Into<Own>, trust: Trust, histories: impl Histories + 'static) -> Self {
+    pub fn new(
+        own: impl Into<OwnIdentity>,
+        trust: Trust,
+        histories: impl Histories + 'static,
+    ) -> Self {
         Self {
             own: own.into(),
             trust,
@@ -133,8 +137,11 @@ pub struct Channel {
     /// What authorities say about the peer, one credential of each.
     attested: RefCell<Vec<VerifiedCredential>>,
     attested_version: Cell<u64>,
-    /// The version of [`Own`] that the peer knows.
+    /// The version of [`OwnIdentity`] that the peer knows.
     shown: Cell<u64>,
+    /// What decides whether the peer may have it, and what that was based on.
+    guard: OnceCell<Guard>,
+    basis: Cell<Basis>,
     changed: Notify,
 }
 
@@ -213,7 +220,9 @@ impl Channel {
                 users: Cell::new(0),
                 attested: RefCell::default(),
                 attested_version: Cell::new(0),
-                shown: Cell::new(credentials.own.version()),
+                shown: Cell::new(credentials.own.generation()),
+                guard: OnceCell::new(),
+                basis: Cell::default(),
                 changed: Notify::default(),
             });
             (Entry::Decryptor(Rc::clone(&channel)), channel)
@@ -382,6 +391,9 @@ impl Channel {
         }
         self.expire(shard.now_s());
         self.show_again(shard);
+        if !self.is_admitted(shard) {
+            return self.close(shard, CloseReason::Denied);
+        }
         let carrier = shard.carrier(self.encryptor.key);
         // What waits to be sent or read may be the question or its answer: a slow line is not a
         // silent peer, and a line that takes nothing at all ends by itself.
@@ -415,9 +427,18 @@ impl Channel {
         }
     }
 
+    /// Asks the guard about the peer, if what it decides on has changed.
+    fn is_admitted(&self, shard: &Shard) -> bool {
+        let Some(guard) = self.guard.get() else {
+            return true;
+        };
+        let basis = guard.basis(Some(self));
+        self.basis.replace(basis) == basis || guard.admits(shard, Some(self))
+    }
+
     /// Shows the peer what has changed about this node since the handshake.
     fn show_again(&self, shard: &Shard) {
-        let version = self.credentials.own.version();
+        let version = self.credentials.own.generation();
         if self.shown.replace(version) != version
             && let Ok(refresh) = self.credentials.own.endpoint().refresh()
         {

@@ -21,7 +21,7 @@ use culvert_proto::route::Route;
 pub(crate) use handoff::{Arrivals, Handoff, Inbox, MovedLink};
 
 use crate::buffer::Pool;
-use crate::channel::Sink;
+use crate::channel::{Channel, Sink};
 use crate::key::{self, Key, LocalAddress};
 use crate::limits::Limits;
 use crate::link::Link;
@@ -415,6 +415,14 @@ impl Shard {
             key = next;
         }
         None
+    }
+
+    /// The channel with a key, if it is one of this shard.
+    pub fn channel(&self, key: Key) -> Option<Rc<Channel>> {
+        match self.0.table.borrow().by_key(key)?.1 {
+            Entry::Encryptor(channel) | Entry::Decryptor(channel) => Some(Rc::clone(channel)),
+            _ => None,
+        }
     }
 
     /// Whether what was given to a worker last is still on its way.

@@ -114,7 +114,7 @@ fn start_inlet(
 ) {
     let (lanes, mut ends) = Lanes::new(1);
     Inlet::start(shard, socket, lanes).unwrap();
-    let paths = ends.remove(0).start(shard, portal::Config::default());
+    let paths = ends.remove(0).start(shard, portal::Config::default(), None);
     let plan = PathPlan {
         host: far.ip().to_string(),
         port: far.port(),
