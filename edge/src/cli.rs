@@ -12,6 +12,7 @@ use culvert_node::udp::RendezvousAt;
 
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
+use crate::node::{self, NodeArgs};
 use crate::output::Output;
 use crate::route;
 use crate::store::DEFAULT_NAME;
@@ -76,6 +77,9 @@ pub enum Command {
     /// Open a local TCP port that leads to an outlet.
     #[command(after_help = INLET_EXAMPLE)]
     Inlet(InletArgs),
+    /// Run services for other nodes: pass messages on, answer them, exchange keys.
+    #[command(after_help = node::EXAMPLE)]
+    Node(NodeArgs),
     /// See it work: relay, outlet and inlet on this machine, real requests, measured.
     #[command(after_help = AFTER_HELP)]
     Demo(DemoArgs),
@@ -297,11 +301,11 @@ pub struct DemoChildArgs {
     pub command: Vec<std::ffi::OsString>,
 }
 
-fn identifier(text: &str) -> Result<Identifier, String> {
+pub(crate) fn identifier(text: &str) -> Result<Identifier, String> {
     text.parse()
         .map_err(|_| "an identifier is I and 64 hexadecimal digits, see `identity show`".into())
 }
 
-fn relay_name(text: &str) -> Result<String, String> {
+pub(crate) fn relay_name(text: &str) -> Result<String, String> {
     route::check_relay_name(text).map(str::to_owned)
 }

@@ -9,12 +9,14 @@
 //! | [`cli`] | the command line |
 //! | [`route`] | from `--via` or a multiaddr to a path |
 //! | [`portal`] | running an outlet or an inlet |
+//! | [`node`] | running services for other nodes |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
 pub mod cli;
 pub mod commands;
 pub mod demo;
 pub mod endpoint;
+pub mod node;
 pub mod output;
 pub mod portal;
 pub mod process;
@@ -57,6 +59,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Identity(command) => commands::identity(&store, command, cli.output),
         Command::Outlet(args) => portal::outlet(&store, args, cli.output),
         Command::Inlet(args) => portal::inlet(&store, args, cli.output),
+        Command::Node(args) => node::run(&store, args, cli.output),
         Command::Demo(_) | Command::DemoChild(_) => Ok(()),
     }
 }

@@ -24,6 +24,7 @@ mod table;
 pub mod channel;
 pub mod control;
 pub mod failure;
+pub mod hop;
 pub mod key;
 pub mod limits;
 pub mod link;

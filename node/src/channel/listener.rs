@@ -19,12 +19,15 @@ use crate::worker::{Outcome, Worker};
 pub struct ChannelListener {
     credentials: Credentials,
     flow: FlowId,
+    keys_only: bool,
     /// Handshakes under way, oldest first, with the way each came by.
     unfinished: RefCell<VecDeque<(Key, Rc<Channel>)>>,
 }
 
 /// Usual address of a secure channel listener.
 pub const API: &[u8] = b"api";
+/// Address of a listener for channels that only exchange keys.
+pub const KEY_EXCHANGER: &[u8] = b"key_exchanger";
 
 impl ChannelListener {
     /// A listener that shows and demands these credentials. What is a consumer of `flow` can be
@@ -33,7 +36,18 @@ impl ChannelListener {
         Self {
             credentials,
             flow,
+            keys_only: false,
             unfinished: RefCell::default(),
+        }
+    }
+
+    /// A listener for channels that are to exchange keys and carry nothing
+    /// (`protocol/13-secure-channel.md` 9). Once the peer has proved who it is nothing more is taken
+    /// from it, and the keys are forgotten: nobody here has a use for them.
+    pub fn for_keys(credentials: Credentials, flow: FlowId) -> Self {
+        Self {
+            keys_only: true,
+            ..Self::new(credentials, flow)
         }
     }
 }
@@ -70,6 +84,7 @@ impl Worker for ChannelListener {
             Ok(channel) => channel,
             Err(reason) => return Outcome::Refused(reason),
         };
+        channel.keys_only.set(self.keys_only);
         self.make_room(shard, first, &packet);
         self.unfinished
             .borrow_mut()

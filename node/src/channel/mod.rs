@@ -17,7 +17,7 @@ use culvert_crypto::trust::Trust;
 use culvert_proto::route::Route;
 use culvert_proto::secure_channel::inner;
 
-pub use listener::{API, ChannelListener};
+pub use listener::{API, ChannelListener, KEY_EXCHANGER};
 
 use crate::key::{self, LocalAddress};
 use crate::notify::Notify;
@@ -111,6 +111,8 @@ pub struct Channel {
     culvert: Cell<bool>,
     /// Whether another channel took over: this one ends with its streams.
     retired: Cell<bool>,
+    /// Whether all that the peer wants is the handshake.
+    keys_only: Cell<bool>,
     users: Cell<u32>,
     changed: Notify,
 }
@@ -187,6 +189,7 @@ impl Channel {
                 answers: Cell::new(false),
                 culvert: Cell::new(false),
                 retired: Cell::new(false),
+                keys_only: Cell::new(false),
                 users: Cell::new(0),
                 changed: Notify::default(),
             });
