@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use common::node::{Home, Kind, OckamHome, Registration, Relay, Way, listening};
 use common::peer::Link;
 use culvert_proto::bare;
 use culvert_proto::limits::MAX_RELAY_NAME;
-use culvert_tests::alone;
 use culvert_tests::chain::{Edge, NAME};
 use culvert_tests::net::free_address;
 use culvert_tests::process::Process;
 use culvert_tests::wire::route;
+use culvert_tests::{PATIENCE, alone};
 use serde_json::Value;
 
 /// Address of a client's worker.
@@ -67,10 +68,12 @@ impl Hop {
         let address = listening.text("address").parse().expect("an address");
         let connection = connection.unwrap_or_else(|| listening.text("connection").to_owned());
         if let Home::Culvert { .. } = home {
-            process.event("connected");
-            if relay.is_some() {
-                process.event("registered");
-            }
+            let news = RefCell::new(vec!["connected"]);
+            news.borrow_mut().extend(relay.map(|_| "registered"));
+            process.expect("the node is connected", PATIENCE, |event| {
+                news.borrow_mut().retain(|kind| *kind != event.kind());
+                news.borrow().is_empty()
+            });
         }
         Self {
             _home: home,
