@@ -456,7 +456,11 @@ impl Shard {
 
     /// The key behind the first hop of a route, if it is on this shard.
     pub fn first_key(&self, route: &Route) -> Option<Key> {
-        let first = route.first()?;
+        self.key_of(route.first()?)
+    }
+
+    /// The key behind an address, if it is on this shard.
+    pub(crate) fn key_of(&self, first: AddressRef<'_>) -> Option<Key> {
         let table = self.0.table.borrow();
         key::minted(first)
             .and_then(|address| table.get(address).map(|_| address.key))
