@@ -3,6 +3,7 @@
 //! Specification: `protocol/12-credentials.md` 5, 6 and 8.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use culvert_crypto::Identifier;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::identifier;
 use crate::commands::{identity_for_use, now_s};
+use crate::duration;
 use crate::failure::Failure;
 use crate::given;
 use crate::output::Output;
@@ -47,8 +49,8 @@ pub struct IssueArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = given::pair)]
     pub attribute: Vec<(String, String)>,
     /// How long it is valid: seconds, or a number with s, m, h or d.
-    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = given::seconds)]
-    pub ttl: u64,
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = duration::parse_whole)]
+    pub ttl: Duration,
 }
 
 /// Arguments of `credential verify`.
@@ -113,10 +115,11 @@ fn issue(store: &Store, args: &IssueArgs, output: Output) -> Result<(), Failure>
         Err(_) => Subject::from(&given::history(&args.subject, "history of the subject")?),
     };
     let (issuer, now) = (identity_for_use(store, &args.issuer)?, now_s());
-    let issued = issuer.issue_credential(&subject, attributes, now, args.ttl);
+    let ttl = args.ttl.as_secs();
+    let issued = issuer.issue_credential(&subject, attributes, now, ttl);
     let bytes = issued.map_err(explained)?;
     let claims = credential::read(&bytes).map_err(explained)?;
-    if claims.expires_at < now.saturating_add(args.ttl) {
+    if claims.expires_at < now.saturating_add(ttl) {
         let end = given::moment(claims.expires_at, now);
         tracing::warn!("the credential ends with its issuer, at {end}");
     }

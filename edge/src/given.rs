@@ -1,4 +1,4 @@
-//! What commands are given: bytes as hexadecimal text or in files, attributes, durations.
+//! What commands are given: bytes as hexadecimal text or in files, attributes; and how they show times.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -93,26 +93,6 @@ pub fn attributes(pairs: &[(String, String)]) -> Result<Attributes, Failure> {
     Ok(Attributes::new(SCHEMA, pairs))
 }
 
-/// Reads a duration: seconds, or a number with `s`, `m`, `h` or `d`.
-///
-/// # Errors
-///
-/// What is wrong, for people.
-pub fn seconds(text: &str) -> Result<u64, String> {
-    let (digits, factor) = match text.char_indices().next_back() {
-        Some((end, 's')) => (&text[..end], 1),
-        Some((end, 'm')) => (&text[..end], 60),
-        Some((end, 'h')) => (&text[..end], 3600),
-        Some((end, 'd')) => (&text[..end], 24 * 3600),
-        _ => (text, 1),
-    };
-    let number: Option<u64> = digits.parse().ok();
-    number
-        .and_then(|number| number.checked_mul(factor))
-        .filter(|seconds| *seconds > 0)
-        .ok_or_else(|| "a duration is a number above 0 with s, m, h or d".into())
-}
-
 /// A time as people want to know it: how far from now.
 #[must_use]
 pub fn moment(at_s: u64, now_s: u64) -> String {
@@ -138,28 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_and_moments() {
-        for (text, expected) in [
-            ("90", 90),
-            ("90s", 90),
-            ("5m", 300),
-            ("2h", 7200),
-            ("30d", 2_592_000),
-        ] {
-            assert_eq!(seconds(text), Ok(expected));
-        }
-        for text in [
-            "",
-            "0",
-            "s",
-            "-1",
-            "1w",
-            "99999999999999999999d",
-            "1.5h",
-            "\u{e9}",
-        ] {
-            assert!(seconds(text).is_err(), "{text}");
-        }
+    fn moments() {
         assert_eq!(moment(1000, 1000), "1000 (in 0 s)");
         assert_eq!(moment(1000, 1061), "1000 (1 min 1 s ago)");
         assert_eq!(moment(90_000, 0), "90000 (in 1 d 1 h)");
