@@ -21,12 +21,11 @@ fn issue(home: &Path, subject: &str, more: &[&str]) -> String {
 }
 
 #[test]
-fn issued_credentials_verify_and_decide() {
+fn issued_credentials_verify() {
     let home = home();
     let home = home.path();
     let (authority, authority_history) = identity(home, "authority");
     let (subject, subject_history) = identity(home, "subject");
-    let (_, stranger_history) = identity(home, "stranger");
     let credential = issue(
         home,
         &subject,
@@ -84,8 +83,15 @@ fn issued_credentials_verify_and_decide() {
         "json",
     ];
     assert!(done(home, &show).contains("\"subject_latest_change\":\""));
+}
 
-    // Policies decide on it.
+#[test]
+fn policies_decide_on_credentials() {
+    let home = home();
+    let home = home.path();
+    let (authority, authority_history) = identity(home, "authority");
+    let (subject, stranger_history) = identity(home, "subject");
+    let credential = issue(home, &subject, &["--attribute", "component=web"]);
     let check = [
         "policy",
         "check",
