@@ -56,6 +56,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         _ => {}
     }
     let store = Store::open(cli.home.clone())?.with_unlock(cli.unlock.unlock());
+    let store = vault::with_services(store);
     match &cli.command {
         Command::Identity(command) => identity::run(&store, command, cli.output),
         Command::Vault(command) => vault::run(&store, command, cli.output),
