@@ -26,6 +26,8 @@ mod input;
 mod message_rewrite;
 mod portal;
 mod puncture;
+mod request;
+mod ticket;
 mod transport;
 
 pub use cbor::cbor;
@@ -36,13 +38,15 @@ pub use handshake::{genuine_handshake, handshake};
 pub use message_rewrite::message_rewrite;
 pub use portal::portal;
 pub use puncture::puncture;
+pub use request::request;
+pub use ticket::ticket;
 pub use transport::transport;
 
 /// A target: its name, which is also that of its corpus, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     ("frame", frame),
     ("message_rewrite", message_rewrite),
     ("cbor", cbor),
@@ -52,4 +56,6 @@ pub const TARGETS: [Target; 9] = [
     ("change_history", change_history),
     ("datagram", datagram),
     ("puncture", puncture),
+    ("request", request),
+    ("ticket", ticket),
 ];
