@@ -6,7 +6,8 @@ use std::time::Duration;
 use culvert_crypto::Identifier;
 use culvert_crypto::credential;
 use culvert_node::authority::Authority;
-use culvert_node::channel::{Credentials, Own};
+use culvert_node::channel::Credentials;
+use culvert_node::identity::OwnIdentity;
 use culvert_node::session::request::{Place, Question, ask};
 use culvert_node::shard::Shard;
 use culvert_node::store::database::Database;
@@ -37,7 +38,7 @@ pub struct Renewal {
     place: Place,
     subject: Identifier,
     cached: Option<StoredCredential>,
-    own: Own,
+    own: OwnIdentity,
     home: PathBuf,
 }
 
@@ -51,7 +52,7 @@ impl Renewal {
         store: &Store,
         database: &mut Database,
         project: &Project,
-        own: &Own,
+        own: &OwnIdentity,
     ) -> Result<Self, Failure> {
         let damaged = |what: String| {
             Failure::new(

@@ -12,7 +12,8 @@ use culvert_crypto::Identifier;
 use culvert_crypto::trust::Trust;
 use culvert_node::SeenHistories;
 use culvert_node::authority::{Authority, believe};
-use culvert_node::channel::{Credentials, Own};
+use culvert_node::channel::Credentials;
+use culvert_node::identity::OwnIdentity;
 use culvert_node::policy::{Guard, Otherwise, Policies};
 use culvert_node::shard::Shard;
 use culvert_node::store::database::Database;
@@ -23,7 +24,7 @@ use crate::cli::AllowArgs;
 use crate::commands::identity_for_use;
 use crate::failure::Failure;
 use crate::renewal::Renewal;
-use crate::store::Store;
+use crate::store::{Store, Stored};
 
 /// Attributes and policies.
 #[derive(Debug, Args)]
@@ -91,7 +92,7 @@ impl TrustArgs {
 #[derive(Clone)]
 pub struct Standing {
     /// What is shown to peers.
-    pub own: Own,
+    pub own: OwnIdentity,
     /// As whom it runs.
     pub identifier: Identifier,
     /// Who may use the portal.
@@ -122,7 +123,11 @@ impl Standing {
         let identity = project.as_ref().map_or(identity, |p| &p.identity);
         let stored = identity_for_use(store, identity)?;
         let identifier = stored.identifier();
-        let own = Own::from(stored.endpoint()?);
+        let own = OwnIdentity::from(stored.endpoint()?);
+        own.follow(store.clone(), &stored.name, Stored::endpoint)
+            .map_err(|error| {
+                Failure::new(format!("cannot start a thread: {error}"), "see `ulimit -u`")
+            })?;
         let mut authorities = args.authority.clone();
         let mut shown: Vec<Vec<u8>> = args.credential.iter().map(|c| c.0.clone()).collect();
         let mut renewal = None;

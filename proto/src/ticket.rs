@@ -277,7 +277,10 @@ impl Ticket {
     pub fn reveal(&self) -> Result<String, TicketError> {
         check_name(&self.project_name)?;
         for route in [&self.project_route, &self.authority_route] {
-            if route.to_string().contains(|c: char| c == ',' || c.is_whitespace()) {
+            if route
+                .to_string()
+                .contains(|c: char| c == ',' || c.is_whitespace())
+            {
                 return Err(TicketError::Separator(route.clone()));
             }
         }

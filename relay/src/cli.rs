@@ -26,6 +26,13 @@ pub(crate) struct Cli {
     /// Directory with the relay's identity; created when missing.
     #[arg(long, env = "CULVERT_HOME")]
     pub home: Option<PathBuf>,
+    /// File with the passphrase of the vault with the identity's keys, if that is encrypted; or set
+    /// CULVERT_PASSPHRASE. Without either it is asked for, at a terminal.
+    #[arg(long, env = "CULVERT_PASSPHRASE_FILE", value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// File that the vault with the identity's keys is encrypted with.
+    #[arg(long, env = "CULVERT_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
     /// Threads; 0 for one per core.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8))]
     pub shards: u8,

@@ -6,15 +6,16 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use culvert_crypto::channel::Endpoint;
 use culvert_crypto::trust::Trust;
 use culvert_node::authority::{self, Authority};
 use culvert_node::channel::{API, ChannelListener, Credentials};
+use culvert_node::identity::OwnIdentity;
 use culvert_node::limits::Limits;
 use culvert_node::node::{Node, NodeConfig};
 use culvert_node::policy::{Guard, Otherwise, Policies};
 use culvert_node::shard::Shard;
-use culvert_node::store::{Store, StoreError};
+use culvert_node::store::unlock::Unlock;
+use culvert_node::store::{Store, StoreError, Stored};
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
 use culvert_node::{SeenHistories, control, udp};
 use culvert_proto::forwarder::{FORWARDING_SERVICE, STATIC_FORWARDING_SERVICE};
@@ -78,10 +79,14 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
     let now_s = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
-    let store = Store::open(cli.home.clone())?;
+    let unlock = Unlock::new(cli.passphrase_file.clone(), cli.key_file.clone());
+    let store = Store::open(cli.home.clone())?.with_unlock(unlock);
     let identity = store.load_or_create(IDENTITY, now_s)?;
     let policies = Policies::watch(store.home())?;
-    let (endpoint, identifier) = (identity.endpoint()?, identity.identifier().to_string());
+    let own = OwnIdentity::from(identity.endpoint()?);
+    let identifier = own.identifier().to_string();
+    own.follow(store, IDENTITY, Stored::endpoint)
+        .map_err(Error::Start)?;
     let config = NodeConfig {
         shards: cli.shards.into(),
         listen: Some(cli.listen),
@@ -106,7 +111,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
         require_authentication: cli.require_authentication,
     });
     let trust = Trusted {
-        endpoint,
+        own,
         histories: SeenHistories::default(),
         authorities: cli.authority.clone(),
         guard: listener_guard(cli, &policies),
@@ -144,7 +149,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
 /// What the relay shows of itself, and believes of others.
 #[derive(Clone)]
 struct Trusted {
-    endpoint: Endpoint,
+    own: OwnIdentity,
     histories: SeenHistories,
     authorities: Vec<Authority>,
     /// Who may have a secure channel with the relay.
@@ -171,7 +176,7 @@ fn set_up(shard: &Shard, trusted: &Trusted, relay: &Arc<Relay>) {
     let authorities = authority::believe(&trusted.authorities, &mut histories);
     let credentials = Credentials {
         authorities: authorities.into(),
-        ..Credentials::new(trusted.endpoint.clone(), Trust::Anyone, histories)
+        ..Credentials::new(trusted.own.clone(), Trust::Anyone, histories)
     };
     let channels = ChannelListener::new(credentials, shard.accepted_channels_flow())
         .guarded(trusted.guard.clone());

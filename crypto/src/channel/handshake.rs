@@ -197,6 +197,12 @@ impl Endpoint {
         self.0.identifier
     }
 
+    /// Whether peers would see no difference: the same history, static key and credentials.
+    #[must_use]
+    pub fn shows_the_same(&self, other: &Self) -> bool {
+        self.0.payload == other.0.payload
+    }
+
     /// The plaintext of a refresh message with this endpoint's history and credentials, for
     /// channels made with an older endpoint of the same identity.
     ///

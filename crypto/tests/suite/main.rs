@@ -11,3 +11,4 @@ mod primitives;
 mod probes;
 mod purpose_keys;
 mod transport;
+mod vaults;

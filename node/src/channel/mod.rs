@@ -7,7 +7,6 @@
 mod attested;
 mod listener;
 mod messages;
-mod own;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -21,8 +20,8 @@ use culvert_proto::route::Route;
 use culvert_proto::secure_channel::inner;
 
 pub use listener::{API, ChannelListener};
-pub use own::Own;
 
+use crate::identity::OwnIdentity;
 use crate::key::{self, LocalAddress};
 use crate::notify::Notify;
 use crate::packet::{Packet, Producer};
@@ -45,7 +44,7 @@ const ENOUGH_QUESTIONS: u32 = 4;
 #[derive(Clone)]
 pub struct Credentials {
     /// Own identity, static key and credentials.
-    pub own: Own,
+    pub own: OwnIdentity,
     /// Who may be at the other end.
     pub trust: Trust,
     /// Change histories seen so far; those of the authorities among them.
@@ -56,7 +55,11 @@ pub struct Credentials {
 
 impl Credentials {
     /// Shows `own`, to those whom `trust` allows; believes no authority.
-    pub fn new(own: impl Into<Own>, trust: Trust, histories: impl Histories + 'static) -> Self {
+    pub fn new(
+        own: impl Into<OwnIdentity>,
+        trust: Trust,
+        histories: impl Histories + 'static,
+    ) -> Self {
         Self {
             own: own.into(),
             trust,
@@ -134,7 +137,7 @@ pub struct Channel {
     /// What authorities say about the peer, one credential of each.
     attested: RefCell<Vec<VerifiedCredential>>,
     attested_version: Cell<u64>,
-    /// The version of [`Own`] that the peer knows.
+    /// The version of [`OwnIdentity`] that the peer knows.
     shown: Cell<u64>,
     /// What decides whether the peer may have it, and what that was based on.
     guard: OnceCell<Guard>,
@@ -217,7 +220,7 @@ impl Channel {
                 users: Cell::new(0),
                 attested: RefCell::default(),
                 attested_version: Cell::new(0),
-                shown: Cell::new(credentials.own.version()),
+                shown: Cell::new(credentials.own.generation()),
                 guard: OnceCell::new(),
                 basis: Cell::default(),
                 changed: Notify::default(),
@@ -435,7 +438,7 @@ impl Channel {
 
     /// Shows the peer what has changed about this node since the handshake.
     fn show_again(&self, shard: &Shard) {
-        let version = self.credentials.own.version();
+        let version = self.credentials.own.generation();
         if self.shown.replace(version) != version
             && let Ok(refresh) = self.credentials.own.endpoint().refresh()
         {
