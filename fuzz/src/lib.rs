@@ -26,6 +26,7 @@ mod input;
 mod message_rewrite;
 mod portal;
 mod puncture;
+mod steady;
 mod transport;
 
 pub use cbor::cbor;
@@ -36,13 +37,14 @@ pub use handshake::{genuine_handshake, handshake};
 pub use message_rewrite::message_rewrite;
 pub use portal::portal;
 pub use puncture::puncture;
+pub use steady::steady;
 pub use transport::transport;
 
 /// A target: its name, which is also that of its corpus, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("frame", frame),
     ("message_rewrite", message_rewrite),
     ("cbor", cbor),
@@ -52,4 +54,5 @@ pub const TARGETS: [Target; 9] = [
     ("change_history", change_history),
     ("datagram", datagram),
     ("puncture", puncture),
+    ("steady", steady),
 ];
