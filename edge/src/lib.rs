@@ -71,6 +71,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         _ => {}
     }
     let store = Store::open(cli.home.clone())?.with_unlock(cli.unlock.unlock());
+    let store = vault::with_services(store);
     let done = match &cli.command {
         Command::Policy(command) => return policy::run(&store, command, cli.output),
         Command::Credential(command) => credential::run(&store, command, cli.output),

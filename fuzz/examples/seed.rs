@@ -30,8 +30,40 @@ fn main() -> io::Result<()> {
     write("change_history", change_histories())?;
     write("datagram", datagrams())?;
     write("puncture", punctures())?;
+    write("steady", segments())?;
     write("policy", policies())?;
-    write("credential", credentials())
+    write("credential", credentials())?;
+    write("request", requests())?;
+    write("ticket", tickets())
+}
+
+/// Envelopes, and bodies of answers alone.
+fn requests() -> Vec<Vec<u8>> {
+    let envelopes = hex_members("requests", &["payload_hex", "cbor_hex"]);
+    let authority = hex_members("authority_services", &["payload_on_the_wire", "body"]);
+    [envelopes, authority].concat()
+}
+
+/// One ticket in all its forms.
+fn tickets() -> Vec<Vec<u8>> {
+    const HISTORY: &str = "81825837830101583285f68200815820245ba33c7729dce1c94d8c1a00fcf89a7af33689\
+        d4563176f9dffbdd147d4488f41a66e2ee7b1a79aef17b820081584070856bb8da621154a39c894a2fedded55257\
+        715b00940b9cffe54b51d87889aff2c077124ee6e0e1c2e711688470affbc65d909c87acf4e41d38bdfb03e2000d";
+    let (route, code) = ("/ip4/127.0.0.1/tcp/4001/service/api", "07".repeat(32));
+    let normal = format!("{route},I{code},p,{code},{HISTORY},{HISTORY},{route}");
+    let json = format!(
+        r#"{{"one_time_code":"{code}","project_route":{{"id":"api","route":"{route}"}},"project_identifier":"I{code}","project_name":"p","project_change_history":"{HISTORY}","authority_change_history":"{HISTORY}","authority_route":"{route}"}}"#
+    );
+    let legacy = format!(
+        r#"{{"one_time_code":"{code}","project":{{"id":"api","name":"p","access_route":"{route}","identity":null,"authority_access_route":"{route}","authority_identity":"{HISTORY}","project_change_history":"{HISTORY}"}}}}"#
+    );
+    let forms = [normal, json, legacy];
+    let digits = forms.each_ref().map(hex::encode);
+    forms
+        .into_iter()
+        .chain(digits)
+        .map(String::into_bytes)
+        .collect()
 }
 
 /// Replaces the seeds of one target.
@@ -321,6 +353,37 @@ fn credentials() -> Vec<Vec<u8>> {
     for offset in [8, 60, end / 2, end - 10, 2 * end - 1] {
         let [high, low] = offset.to_be_bytes();
         seeds.push(vec![1, high, low, 1]);
+    }
+    seeds
+}
+
+/// Messages both ways over networks that are calm, lose, repeat and turn round; and forged segments.
+fn segments() -> Vec<Vec<u8>> {
+    let push = |from: u8, len: u16| [&[from, 1][..], &len.to_be_bytes()].concat();
+    let event = |kind: u8, from: u8, which: u8| [kind << 1 | from, 3, which];
+    let pushes = [push(0, 4_000), push(1, 50), push(0, 1_092), push(0, 1_093)].concat();
+    let weather = |kinds: &[u8], which: u8| {
+        let events = (0..120_u8).map(|n| event(kinds[usize::from(n) % kinds.len()], n & 1, which));
+        [&pushes[..], events.collect::<Vec<_>>().concat().as_slice()].concat()
+    };
+    let mut seeds = vec![
+        weather(&[4], 0),
+        weather(&[4, 4, 4, 2], 0),
+        weather(&[3, 4], 1),
+        weather(&[4, 2, 3], 255),
+    ];
+    for (kind, number) in [
+        (0, 0),
+        (1, 1),
+        (2, 3),
+        (2, 1 << 40),
+        (1, 511),
+        (1, 512),
+        (7, 0),
+    ] {
+        let segment = [&[kind][..], &u64::to_be_bytes(number), b"\x0fx"].concat();
+        let forged = [&[1 << 1, 0, segment.len() as u8][..], &segment].concat();
+        seeds.push([&pushes[..], &forged, &event(4, 0, 0).repeat(9)].concat());
     }
     seeds
 }

@@ -28,6 +28,9 @@ mod message_rewrite;
 mod policy;
 mod portal;
 mod puncture;
+mod request;
+mod steady;
+mod ticket;
 mod transport;
 
 pub use cbor::cbor;
@@ -40,13 +43,16 @@ pub use message_rewrite::message_rewrite;
 pub use policy::policy;
 pub use portal::portal;
 pub use puncture::puncture;
+pub use request::request;
+pub use steady::steady;
+pub use ticket::ticket;
 pub use transport::transport;
 
 /// A target: its name, which is also that of its corpus, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 14] = [
     ("frame", frame),
     ("message_rewrite", message_rewrite),
     ("cbor", cbor),
@@ -56,6 +62,9 @@ pub const TARGETS: [Target; 11] = [
     ("change_history", change_history),
     ("datagram", datagram),
     ("puncture", puncture),
+    ("steady", steady),
     ("policy", policy),
     ("credential", credential),
+    ("request", request),
+    ("ticket", ticket),
 ];
