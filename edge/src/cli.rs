@@ -11,11 +11,17 @@ use culvert_crypto::trust::Trust;
 use culvert_node::control::listen_address;
 use culvert_node::udp::RendezvousAt;
 
+use crate::authority::args::AuthorityCommand;
+use crate::credential::CredentialCommand;
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
+use crate::node::{self, NodeArgs};
 use crate::output::Output;
+use crate::policy::PolicyCommand;
+use crate::project::args::ProjectCommand;
 use crate::route;
 use crate::store::DEFAULT_NAME;
+use crate::trust::TrustArgs;
 
 pub use keys::{
     CreateVaultArgs, IdentityCommand, KeyKind, MoveArgs, Protect, UnlockArgs, VaultCommand,
@@ -85,6 +91,12 @@ pub enum Command {
     /// Make, show, renew and compare identities.
     #[command(subcommand, after_help = AFTER_HELP)]
     Identity(IdentityCommand),
+    /// Say who may use a resource, and see what that decides.
+    #[command(subcommand, after_help = crate::policy::AFTER_HELP)]
+    Policy(PolicyCommand),
+    /// Issue, show and verify credentials: an identity's statements about another one.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Credential(CredentialCommand),
     /// Make, show, move and delete vaults, where secret keys are.
     #[command(subcommand, after_help = VAULT_HELP)]
     Vault(VaultCommand),
@@ -94,6 +106,15 @@ pub enum Command {
     /// Open a local TCP port that leads to an outlet.
     #[command(after_help = INLET_EXAMPLE)]
     Inlet(InletArgs),
+    /// Become a member of a project, and let others in.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Project(ProjectCommand),
+    /// Run the authority of a project, and manage its members and tickets.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Authority(AuthorityCommand),
+    /// Run services for other nodes: pass messages on, answer them, exchange keys.
+    #[command(after_help = node::EXAMPLE)]
+    Node(NodeArgs),
     /// See it work: relay, outlet and inlet on this machine, real requests, measured.
     #[command(after_help = AFTER_HELP)]
     Demo(DemoArgs),
@@ -203,6 +224,9 @@ pub struct OutletArgs {
     /// Who may use the outlet.
     #[command(flatten)]
     pub allow: AllowArgs,
+    /// Attributes and policies.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Identifier the relay must have; may be repeated [default: any]
     #[arg(long, value_name = "IDENTIFIER", value_parser = identifier)]
     #[arg(conflicts_with = "plain_registration")]
@@ -243,6 +267,16 @@ pub struct InletArgs {
     /// Who may be at the other end.
     #[command(flatten)]
     pub allow: AllowArgs,
+    /// Attributes and policies.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// Prove to the relay who this side is before anything is sent by way of it: relays that were started
+    /// with --require-authentication forward for nobody else.
+    #[arg(long)]
+    pub authenticate: bool,
+    /// With --authenticate: identifier the relay must have; may be repeated [default: any]
+    #[arg(long, value_name = "IDENTIFIER", value_parser = identifier, requires = "authenticate")]
+    pub relay_identity: Vec<Identifier>,
     /// Whether to leave the relay.
     #[command(flatten)]
     pub direct: DirectArgs,
@@ -275,11 +309,16 @@ pub struct DemoChildArgs {
     pub command: Vec<std::ffi::OsString>,
 }
 
-fn identifier(text: &str) -> Result<Identifier, String> {
+/// Reads an identifier.
+///
+/// # Errors
+///
+/// What one looks like.
+pub fn identifier(text: &str) -> Result<Identifier, String> {
     text.parse()
         .map_err(|_| "an identifier is I and 64 hexadecimal digits, see `identity show`".into())
 }
 
-fn relay_name(text: &str) -> Result<String, String> {
+pub(crate) fn relay_name(text: &str) -> Result<String, String> {
     route::check_relay_name(text).map(str::to_owned)
 }

@@ -29,7 +29,9 @@ fn main() -> io::Result<()> {
     write("transport", transports())?;
     write("change_history", change_histories())?;
     write("datagram", datagrams())?;
-    write("puncture", punctures())
+    write("puncture", punctures())?;
+    write("policy", policies())?;
+    write("credential", credentials())
 }
 
 /// Replaces the seeds of one target.
@@ -286,6 +288,39 @@ fn punctures() -> Vec<Vec<u8>> {
         seeds.push([&start[..], &nobodys, &elsewhere(&[0x82, 1, 0x80]), &ping].concat());
         seeds.push([&start[..], &event(0x1f, 255, &[]).repeat(10)].concat());
         seeds.push(start);
+    }
+    seeds
+}
+
+/// The texts of the vectors, which are of every kind.
+fn policies() -> Vec<Vec<u8>> {
+    let path = home().join("../tests/vectors/abac_policies.json");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let vectors: Value = serde_json::from_str(&text).expect("JSON");
+    let vectors = vectors["expression_vectors"].as_array().expect("vectors");
+    let texts = vectors
+        .iter()
+        .filter_map(|vector| vector["policy"].as_str());
+    // The groups of the vectors are longer than this step.
+    let some = texts.step_by(3);
+    some.map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// Recorded credentials as they are, and changes to a genuine one.
+fn credentials() -> Vec<Vec<u8>> {
+    let recorded = hex_members("credentials", &["credential_and_purpose_key_cbor"]);
+    let mut seeds: Vec<Vec<u8>> = recorded
+        .iter()
+        .map(|seed| [&[0], &seed[..]].concat())
+        .collect();
+    let genuine = culvert_fuzz::genuine_credential();
+    seeds.push([&[0], &genuine[..]].concat());
+    seeds.push(vec![1]);
+    // A bit of the credential, of the attestation and of both signatures; the last byte cut off.
+    let end = genuine.len() as u16;
+    for offset in [8, 60, end / 2, end - 10, 2 * end - 1] {
+        let [high, low] = offset.to_be_bytes();
+        seeds.push(vec![1, high, low, 1]);
     }
     seeds
 }

@@ -19,21 +19,25 @@
 
 mod cbor;
 mod change_history;
+mod credential;
 mod datagram;
 mod frame;
 mod handshake;
 mod input;
 mod message_rewrite;
+mod policy;
 mod portal;
 mod puncture;
 mod transport;
 
 pub use cbor::cbor;
 pub use change_history::change_history;
+pub use credential::{credential, genuine_credential};
 pub use datagram::datagram;
 pub use frame::frame;
 pub use handshake::{genuine_handshake, handshake};
 pub use message_rewrite::message_rewrite;
+pub use policy::policy;
 pub use portal::portal;
 pub use puncture::puncture;
 pub use transport::transport;
@@ -42,7 +46,7 @@ pub use transport::transport;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     ("frame", frame),
     ("message_rewrite", message_rewrite),
     ("cbor", cbor),
@@ -52,4 +56,6 @@ pub const TARGETS: [Target; 9] = [
     ("change_history", change_history),
     ("datagram", datagram),
     ("puncture", puncture),
+    ("policy", policy),
+    ("credential", credential),
 ];

@@ -4,11 +4,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use culvert_crypto::Identifier;
-use culvert_crypto::channel::Endpoint;
+use culvert_crypto::channel::{Endpoint, EndpointError};
 
 use crate::store::{Store, StoreError, Stored};
 
@@ -28,15 +28,6 @@ struct Shared {
 }
 
 impl OwnIdentity {
-    /// Shows this endpoint until it is replaced.
-    #[must_use]
-    pub fn new(endpoint: Endpoint) -> Self {
-        Self(Arc::new(Shared {
-            endpoint: RwLock::new(endpoint),
-            generation: AtomicU64::new(0),
-        }))
-    }
-
     /// What handshakes show from now on.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
@@ -56,20 +47,40 @@ impl OwnIdentity {
         self.0.generation.load(Ordering::Acquire)
     }
 
-    /// Shows another endpoint from now on; running channels stay. False, and nothing changes, for
-    /// one of another identity: peers were told this one.
-    pub fn replace(&self, endpoint: Endpoint) -> bool {
-        let mut current = self
-            .0
-            .endpoint
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// Shows another endpoint from now on, with the credentials that are shown already; running
+    /// channels stay, and tell their peers. False, and nothing changes, for one of another identity:
+    /// peers were told this one.
+    pub fn replace(&self, endpoint: &Endpoint) -> bool {
+        let mut current = self.current();
         if current.identifier() != endpoint.identifier() {
             return false;
         }
-        *current = endpoint;
-        self.0.generation.fetch_add(1, Ordering::AcqRel);
+        let credentials = current.credentials().unwrap_or_default();
+        // They were shown before, so they can be.
+        if let Ok(endpoint) = endpoint.with_credentials(&credentials)
+            && !endpoint.shows_the_same(&current)
+        {
+            *current = endpoint;
+            self.0.generation.fetch_add(1, Ordering::AcqRel);
+        }
         true
+    }
+
+    /// Shows these credentials from now on.
+    ///
+    /// # Errors
+    ///
+    /// When they are none, or too large.
+    pub fn show(&self, credentials: &[Vec<u8>]) -> Result<(), EndpointError> {
+        let mut current = self.current();
+        *current = current.with_credentials(credentials)?;
+        self.0.generation.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn current(&self) -> RwLockWriteGuard<'_, Endpoint> {
+        let endpoint = self.0.endpoint.write();
+        endpoint.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows the file of an identity on a thread of its own: when it changes, the endpoint that
@@ -125,11 +136,9 @@ impl OwnIdentity {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         let endpoint = make(&store.load_for_use(name, now_s)?)?;
-        if endpoint.shows_the_same(&self.endpoint()) {
-            return Ok(());
-        }
-        let shown = endpoint.identifier();
-        match self.replace(endpoint) {
+        let (shown, before) = (endpoint.identifier(), self.generation());
+        match self.replace(&endpoint) {
+            true if self.generation() == before => {}
             true => tracing::info!(identity = name, "handshakes show the changed identity"),
             false => tracing::error!(
                 identity = name,
@@ -137,6 +146,15 @@ impl OwnIdentity {
             ),
         }
         Ok(())
+    }
+}
+
+impl From<Endpoint> for OwnIdentity {
+    fn from(endpoint: Endpoint) -> Self {
+        Self(Arc::new(Shared {
+            endpoint: RwLock::new(endpoint),
+            generation: AtomicU64::new(0),
+        }))
     }
 }
 

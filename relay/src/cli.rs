@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use culvert_node::authority::Authority;
 use culvert_node::control::listen_address;
 
 /// Routes encrypted messages between edges that cannot reach each other.
@@ -38,6 +39,15 @@ pub(crate) struct Cli {
     /// Let nodes register names without a secure channel (they cannot prove who they are).
     #[arg(long)]
     pub allow_plain_registration: bool,
+    /// Change history of an authority, or a file with it, in hexadecimal digits; may be repeated. Names are
+    /// registered only by whom one of them gave a credential with the attribute ockam-relay=NAME or
+    /// ockam-relay=*
+    #[arg(long, value_name = "HISTORY", value_parser = Authority::parse)]
+    pub authority: Vec<Authority>,
+    /// Forward only for those who have a secure channel with the relay on the same connection; with
+    /// --authority also a credential.
+    #[arg(long)]
+    pub require_authentication: bool,
     /// Names that may be registered at once; one that is held over several connections counts as often.
     #[arg(long, default_value_t = 100_000)]
     pub max_forwarders: usize,

@@ -19,6 +19,8 @@ pub mod file;
 pub mod histories;
 mod identities;
 mod manage;
+pub mod policies;
+pub mod projects;
 pub mod record;
 mod rotate;
 pub mod service;

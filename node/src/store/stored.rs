@@ -2,6 +2,7 @@
 
 use culvert_crypto::Identifier;
 use culvert_crypto::channel::Endpoint;
+use culvert_crypto::credential::{self, CredentialError, Subject};
 use culvert_crypto::identity::Identity;
 use culvert_crypto::primitives::curve25519::x25519_public_key;
 use culvert_crypto::purpose_key::{self, channel_key};
@@ -9,7 +10,7 @@ use culvert_crypto::secret::Secret;
 use culvert_crypto::vault::{
     ChannelHandle, ChannelVault, SigningHandle, SigningVault, SoftwareVault, channel_handle,
 };
-use culvert_proto::credential::PurposeKeyAttestation;
+use culvert_proto::credential::{Attributes, PurposeKeyAttestation, PurposePublicKey};
 use culvert_proto::identity::decode_exact;
 
 use super::StoreError;
@@ -140,6 +141,41 @@ impl Stored {
         } = self.channel.clone();
         Endpoint::new(&self.identity, secret, attestation, Vec::new())
             .map_err(|error| StoreError::keys(&self.name, error))
+    }
+
+    /// Issues a credential about `subject`, valid from `now_s` (UNIX seconds) for `ttl_s` seconds or
+    /// until the identity ends. Its key is made for it alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`credential::issue_once`].
+    pub fn issue_credential(
+        &self,
+        subject: &Subject,
+        attributes: Attributes,
+        now_s: u64,
+        ttl_s: u64,
+    ) -> Result<Vec<u8>, CredentialError> {
+        let random = Secret::new(crate::random_bytes());
+        let issuer = (self.signing(), &self.identity);
+        credential::issue_once(issuer, &random, subject, attributes, (now_s, ttl_s))
+    }
+
+    /// Attests a key of this identity from `now_s` until `expires_at`, UNIX seconds, or until the
+    /// identity ends if that is sooner. Gives the encoded attestation.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Keys`].
+    pub fn attest(
+        &self,
+        key: &PurposePublicKey,
+        now_s: u64,
+        expires_at: u64,
+    ) -> Result<Vec<u8>, StoreError> {
+        let until = expires_at.min(self.identity.latest().valid_until);
+        purpose_key::attest_until(self.signing(), &self.identity, key, now_s, until)
+            .map_err(|error| self.keys.failed(&self.name, error))
     }
 
     /// Whether the attestation of the channel key can be used, and will be for a while.
