@@ -30,8 +30,38 @@ fn main() -> io::Result<()> {
     write("change_history", change_histories())?;
     write("datagram", datagrams())?;
     write("puncture", punctures())?;
+<<<<<<< HEAD
+    write("request", requests())?;
+    write("ticket", tickets())
+}
+
+/// Envelopes, and bodies of answers alone.
+fn requests() -> Vec<Vec<u8>> {
+    let envelopes = hex_members("requests", &["payload_hex", "cbor_hex"]);
+    let authority = hex_members("authority_services", &["payload_on_the_wire", "body"]);
+    [envelopes, authority].concat()
+}
+
+/// One ticket in all its forms.
+fn tickets() -> Vec<Vec<u8>> {
+    const HISTORY: &str = "81825837830101583285f68200815820245ba33c7729dce1c94d8c1a00fcf89a7af33689\
+        d4563176f9dffbdd147d4488f41a66e2ee7b1a79aef17b820081584070856bb8da621154a39c894a2fedded55257\
+        715b00940b9cffe54b51d87889aff2c077124ee6e0e1c2e711688470affbc65d909c87acf4e41d38bdfb03e2000d";
+    let (route, code) = ("/ip4/127.0.0.1/tcp/4001/service/api", "07".repeat(32));
+    let normal = format!("{route},I{code},p,{code},{HISTORY},{HISTORY},{route}");
+    let json = format!(
+        r#"{{"one_time_code":"{code}","project_route":{{"id":"api","route":"{route}"}},"project_identifier":"I{code}","project_name":"p","project_change_history":"{HISTORY}","authority_change_history":"{HISTORY}","authority_route":"{route}"}}"#
+    );
+    let legacy = format!(
+        r#"{{"one_time_code":"{code}","project":{{"id":"api","name":"p","access_route":"{route}","identity":null,"authority_access_route":"{route}","authority_identity":"{HISTORY}","project_change_history":"{HISTORY}"}}}}"#
+    );
+    let forms = [normal, json, legacy];
+    let digits = forms.each_ref().map(hex::encode);
+    forms.into_iter().chain(digits).map(String::into_bytes).collect()
+=======
     write("policy", policies())?;
     write("credential", credentials())
+>>>>>>> origin/main
 }
 
 /// Replaces the seeds of one target.

@@ -28,6 +28,8 @@ mod message_rewrite;
 mod policy;
 mod portal;
 mod puncture;
+mod request;
+mod ticket;
 mod transport;
 
 pub use cbor::cbor;
@@ -40,13 +42,15 @@ pub use message_rewrite::message_rewrite;
 pub use policy::policy;
 pub use portal::portal;
 pub use puncture::puncture;
+pub use request::request;
+pub use ticket::ticket;
 pub use transport::transport;
 
 /// A target: its name, which is also that of its corpus, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     ("frame", frame),
     ("message_rewrite", message_rewrite),
     ("cbor", cbor),
@@ -58,4 +62,6 @@ pub const TARGETS: [Target; 11] = [
     ("puncture", puncture),
     ("policy", policy),
     ("credential", credential),
+    ("request", request),
+    ("ticket", ticket),
 ];

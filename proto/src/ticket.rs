@@ -56,6 +56,9 @@ pub enum TicketError {
         /// What is wrong with it.
         error: MultiAddrError,
     },
+    /// A route that would be taken for something else in the normal form.
+    #[error("the route {0} has a comma or white space")]
+    Separator(MultiAddr),
     /// The project's route names no service, and so no project.
     #[error("the route of the project has no /service/ part, which would be the project's id")]
     NoProjectId,
@@ -268,11 +271,19 @@ impl Ticket {
     /// The normal form. Whoever sees it can enroll.
     ///
     /// # Errors
-    /// [`TicketError::Name`], [`TicketError::Identifier`] when there is none, and
-    /// [`TicketError::NoProjectId`] when the route does not begin with the project's id: readers of
-    /// this form could not tell them.
+    /// [`TicketError::Name`], [`TicketError::Separator`], [`TicketError::Identifier`] when there is
+    /// none, and [`TicketError::NoProjectId`] when the id is not that of the route: readers of this
+    /// form could not tell them.
     pub fn reveal(&self) -> Result<String, TicketError> {
         check_name(&self.project_name)?;
+        for route in [&self.project_route, &self.authority_route] {
+            if route
+                .to_string()
+                .contains(|c: char| c == ',' || c.is_whitespace())
+            {
+                return Err(TicketError::Separator(route.clone()));
+            }
+        }
         if project_id(&self.project_route) != Some(self.project_id.as_str()) {
             return Err(TicketError::NoProjectId);
         }

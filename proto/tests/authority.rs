@@ -347,6 +347,11 @@ fn a_ticket_that_could_not_be_read_back_is_not_written() {
     let mut wrong = ticket();
     wrong.project_name = "a,b".into();
     assert_eq!(wrong.reveal(), Err(TicketError::Name));
+    for route in ["/dnsaddr/a,b/tcp/1/service/p-1", "/service/p-1/service/a "] {
+        let mut wrong = ticket();
+        wrong.project_route = route.parse().unwrap();
+        assert!(matches!(wrong.reveal(), Err(TicketError::Separator(_))));
+    }
     let mut wrong = ticket();
     wrong.project_id = "p-2".into();
     assert_eq!(wrong.reveal_json(), Err(TicketError::NoProjectId));
