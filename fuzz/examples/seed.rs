@@ -30,7 +30,9 @@ fn main() -> io::Result<()> {
     write("change_history", change_histories())?;
     write("datagram", datagrams())?;
     write("puncture", punctures())?;
-<<<<<<< HEAD
+    write("steady", segments())?;
+    write("policy", policies())?;
+    write("credential", credentials())?;
     write("request", requests())?;
     write("ticket", tickets())
 }
@@ -57,11 +59,11 @@ fn tickets() -> Vec<Vec<u8>> {
     );
     let forms = [normal, json, legacy];
     let digits = forms.each_ref().map(hex::encode);
-    forms.into_iter().chain(digits).map(String::into_bytes).collect()
-=======
-    write("policy", policies())?;
-    write("credential", credentials())
->>>>>>> origin/main
+    forms
+        .into_iter()
+        .chain(digits)
+        .map(String::into_bytes)
+        .collect()
 }
 
 /// Replaces the seeds of one target.
@@ -351,6 +353,37 @@ fn credentials() -> Vec<Vec<u8>> {
     for offset in [8, 60, end / 2, end - 10, 2 * end - 1] {
         let [high, low] = offset.to_be_bytes();
         seeds.push(vec![1, high, low, 1]);
+    }
+    seeds
+}
+
+/// Messages both ways over networks that are calm, lose, repeat and turn round; and forged segments.
+fn segments() -> Vec<Vec<u8>> {
+    let push = |from: u8, len: u16| [&[from, 1][..], &len.to_be_bytes()].concat();
+    let event = |kind: u8, from: u8, which: u8| [kind << 1 | from, 3, which];
+    let pushes = [push(0, 4_000), push(1, 50), push(0, 1_092), push(0, 1_093)].concat();
+    let weather = |kinds: &[u8], which: u8| {
+        let events = (0..120_u8).map(|n| event(kinds[usize::from(n) % kinds.len()], n & 1, which));
+        [&pushes[..], events.collect::<Vec<_>>().concat().as_slice()].concat()
+    };
+    let mut seeds = vec![
+        weather(&[4], 0),
+        weather(&[4, 4, 4, 2], 0),
+        weather(&[3, 4], 1),
+        weather(&[4, 2, 3], 255),
+    ];
+    for (kind, number) in [
+        (0, 0),
+        (1, 1),
+        (2, 3),
+        (2, 1 << 40),
+        (1, 511),
+        (1, 512),
+        (7, 0),
+    ] {
+        let segment = [&[kind][..], &u64::to_be_bytes(number), b"\x0fx"].concat();
+        let forged = [&[1 << 1, 0, segment.len() as u8][..], &segment].concat();
+        seeds.push([&pushes[..], &forged, &event(4, 0, 0).repeat(9)].concat());
     }
     seeds
 }

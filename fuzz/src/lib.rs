@@ -29,6 +29,7 @@ mod policy;
 mod portal;
 mod puncture;
 mod request;
+mod steady;
 mod ticket;
 mod transport;
 
@@ -43,6 +44,7 @@ pub use policy::policy;
 pub use portal::portal;
 pub use puncture::puncture;
 pub use request::request;
+pub use steady::steady;
 pub use ticket::ticket;
 pub use transport::transport;
 
@@ -50,7 +52,7 @@ pub use transport::transport;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("frame", frame),
     ("message_rewrite", message_rewrite),
     ("cbor", cbor),
@@ -60,6 +62,7 @@ pub const TARGETS: [Target; 13] = [
     ("change_history", change_history),
     ("datagram", datagram),
     ("puncture", puncture),
+    ("steady", steady),
     ("policy", policy),
     ("credential", credential),
     ("request", request),

@@ -43,7 +43,10 @@ fn command(service: Service, request: &Request<'_>) {
         body: Some(&body),
         ..*request
     };
-    assert_eq!(Command::parse(service, &again), Command::parse(service, request));
+    assert_eq!(
+        Command::parse(service, &again),
+        Command::parse(service, request)
+    );
 }
 
 /// The encoding of a body, which reads as the same body.
