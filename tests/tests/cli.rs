@@ -274,7 +274,7 @@ fn logs_are_those_that_were_asked_for() {
         ("warn, culvert_edge=info", true),
         ("off", false),
         ("culvert_node=trace", false),
-        ("info,culvert_edge::commands=warn", false),
+        ("info,culvert_edge::identity=warn", false),
     ] {
         let home = home();
         let made = Edge::command(home.path())

@@ -75,10 +75,19 @@ impl Store {
         let valid_until = now_s.saturating_add(identity::DEFAULT_LIFETIME);
         let made = Identity::create(vault.signing(), &handle, now_s, valid_until)
             .map_err(|error| vault.failed(error));
-        let stored = made
-            .and_then(|identity| self.adopt_identity(name, identity, vault, handle.clone(), now_s));
+        let identity = match made {
+            Ok(identity) => identity,
+            Err(error) => {
+                // Nothing refers to it. In a service it would stay, and cost.
+                if new.key.is_none() && vault.signing_mut().delete(&handle).is_err() {
+                    tracing::warn!(key = %show(&handle), "the new key could not be deleted");
+                }
+                return Err(error);
+            }
+        };
+        let stored = self.adopt_identity(name, identity, vault, handle.clone(), now_s);
         if stored.is_err() && new.key.is_none() {
-            tracing::warn!(handle = %show(&handle), "a new key may be left in the vault");
+            tracing::warn!(key = %show(&handle), "a new key may be left in the vault");
         }
         stored
     }
