@@ -15,6 +15,7 @@ use crate::authority::args::AuthorityCommand;
 use crate::credential::CredentialCommand;
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
+use crate::node::{self, NodeArgs};
 use crate::output::Output;
 use crate::policy::PolicyCommand;
 use crate::project::args::ProjectCommand;
@@ -111,6 +112,9 @@ pub enum Command {
     /// Run the authority of a project, and manage its members and tickets.
     #[command(subcommand, after_help = AFTER_HELP)]
     Authority(AuthorityCommand),
+    /// Run services for other nodes: pass messages on, answer them, exchange keys.
+    #[command(after_help = node::EXAMPLE)]
+    Node(NodeArgs),
     /// See it work: relay, outlet and inlet on this machine, real requests, measured.
     #[command(after_help = AFTER_HELP)]
     Demo(DemoArgs),
@@ -315,6 +319,6 @@ pub fn identifier(text: &str) -> Result<Identifier, String> {
         .map_err(|_| "an identifier is I and 64 hexadecimal digits, see `identity show`".into())
 }
 
-fn relay_name(text: &str) -> Result<String, String> {
+pub(crate) fn relay_name(text: &str) -> Result<String, String> {
     route::check_relay_name(text).map(str::to_owned)
 }

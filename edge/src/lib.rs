@@ -14,6 +14,7 @@
 //! | [`portal`], [`events`] | running an outlet or an inlet |
 //! | [`authority`] | who the members of a project are, and what they may do |
 //! | [`project`] | being a member of projects |
+//! | [`node`] | running services for other nodes |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
 pub mod authority;
@@ -26,6 +27,7 @@ pub mod endpoint;
 pub mod events;
 pub mod given;
 pub mod identity;
+pub mod node;
 pub mod output;
 pub mod policy;
 pub mod portal;
@@ -69,6 +71,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         _ => {}
     }
     let store = Store::open(cli.home.clone())?.with_unlock(cli.unlock.unlock());
+    let store = vault::with_services(store);
     let done = match &cli.command {
         Command::Policy(command) => return policy::run(&store, command, cli.output),
         Command::Credential(command) => credential::run(&store, command, cli.output),
@@ -78,6 +81,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Inlet(args) => portal::inlet(&store, args, cli.output),
         Command::Project(command) => project::run(&store, command, cli.output),
         Command::Authority(command) => authority::run(&store, command, cli.output),
+        Command::Node(args) => node::run(&store, args, cli.output),
         Command::Demo(_) | Command::DemoChild(_) => Ok(()),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -115,16 +115,16 @@ pub fn inlet(store: &Store, args: &InletArgs, output: Output) -> Result<(), Fail
 const STALL_TIMEOUT_MS: u64 = 60_000;
 
 /// Everything a portal needs before its node starts.
-struct Ready {
-    standing: Standing,
-    config: NodeConfig,
+pub(crate) struct Ready {
+    pub(crate) standing: Standing,
+    pub(crate) config: NodeConfig,
     signals: signal_hook::iterator::Signals,
     metrics: Option<(TcpListener, SocketAddr)>,
     metrics_at: Option<SocketAddr>,
 }
 
 impl Ready {
-    fn new(standing: Standing, run: &RunArgs) -> Result<Self, Failure> {
+    pub(crate) fn new(standing: Standing, run: &RunArgs) -> Result<Self, Failure> {
         let signals = process::end_signals()?;
         process::raise_file_limit();
         let metrics = run.metrics.map(listen_for_metrics).transpose()?;
@@ -145,7 +145,10 @@ impl Ready {
         })
     }
 
-    fn start(&mut self, setup: impl Fn(&Shard) + Clone + Send + 'static) -> Result<Node, Failure> {
+    pub(crate) fn start(
+        &mut self,
+        setup: impl Fn(&Shard) + Clone + Send + 'static,
+    ) -> Result<Node, Failure> {
         let node = Node::start(&self.config, setup).map_err(|error| {
             let hint = "see the message; `ulimit -l` shows the limit of locked memory";
             Failure::new(format!("cannot start: {error}"), hint)
@@ -157,7 +160,7 @@ impl Ready {
         Ok(node)
     }
 
-    fn announce(&self, node: &Node, role: &str, more: &Value, output: Output) {
+    pub(crate) fn announce(&self, node: &Node, role: &str, more: &Value, output: Output) {
         let mut event = json!({
             "event": "starting",
             "role": role,
@@ -181,7 +184,7 @@ impl Ready {
     }
 
     /// Blocks until a signal, then ends in order.
-    fn run(&mut self, node: Node) {
+    pub(crate) fn run(&mut self, node: Node) {
         self.signals.forever().next();
         tracing::info!("ending");
         node.shutdown();
@@ -213,14 +216,14 @@ fn config(run: &RunArgs) -> Config {
     }
 }
 
-fn warn_about(trust: &Trust, allow: &AllowArgs) {
+pub(crate) fn warn_about(trust: &Trust, allow: &AllowArgs) {
     if *trust == Trust::Anyone && allow.allow_any {
         tracing::warn!("--allow-any: whoever reaches the relay can be at the other end");
     }
 }
 
 /// Adds a worker under a well-known name. Only a full table refuses it, and a new one is empty.
-fn add(
+pub(crate) fn add(
     shard: &Shard,
     name: &[u8],
     worker: Rc<dyn Worker>,

@@ -27,7 +27,7 @@ use crate::renewal::Renewal;
 use crate::store::{Store, Stored};
 
 /// Attributes and policies.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Attributes and policies")]
 pub struct TrustArgs {
     /// Be a member of this project (see `culvert-edge project enroll`): show its credential, which is

@@ -1,5 +1,8 @@
 //! Commands about vaults.
 
+#[cfg(feature = "aws-kms")]
+pub mod kms;
+
 use serde_json::{Value, json};
 
 use crate::cli::{CreateVaultArgs, MoveArgs, Protect, VaultCommand};
@@ -12,6 +15,14 @@ use crate::store::{NewVault, Store, StoreError};
 
 /// Name of the only service there is.
 pub const AWS_KMS: &str = "aws-kms";
+
+/// Lets a store open the services that this program was built with.
+#[must_use]
+pub fn with_services(store: Store) -> Store {
+    #[cfg(feature = "aws-kms")]
+    let store = store.with_services(kms::open);
+    store
+}
 
 /// Runs a command about vaults.
 ///

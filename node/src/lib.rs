@@ -25,6 +25,7 @@ pub mod authority;
 pub mod channel;
 pub mod control;
 pub mod failure;
+pub mod hop;
 pub mod identity;
 pub mod key;
 pub mod limits;

@@ -178,9 +178,32 @@ impl Packet {
     ///
     /// [`Refusal::RouteTooLong`].
     pub fn advance(&mut self, shard: &Shard, push: RouteView<'_>) -> Result<(), Refusal> {
-        let counters = shard.counters();
         let via = self.via.map(|v| v.encoded());
         let rewrite = self.rewrite(1, push, via.as_ref().map_or(&[], |v| v));
+        self.apply(shard, &rewrite)
+    }
+
+    /// Removes the first onward hop, and writes the way the message came into its return route with
+    /// `own` in front, so that the answer comes back to whoever has that address.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::RouteTooLong`].
+    pub(crate) fn advance_as(&mut self, shard: &Shard, own: RouteView<'_>) -> Result<(), Refusal> {
+        let mut back = own.to_owned();
+        if let Some(via) = self.via {
+            back.extend(view(&via.encoded()));
+        }
+        let rewrite = Rewrite {
+            pop: 1,
+            push_return: back.view(),
+            ..Rewrite::default()
+        };
+        self.apply(shard, &rewrite)
+    }
+
+    fn apply(&mut self, shard: &Shard, rewrite: &Rewrite<'_>) -> Result<(), Refusal> {
+        let counters = shard.counters();
         let needed = rewrite
             .prefix_len(self.message(), &self.layout)
             .map_err(|_| Refusal::RouteTooLong)?;

@@ -210,6 +210,9 @@ impl Guard {
         };
         let Err(denial) = decision else { return true };
         shard.counters().refuse(Refusal::PolicyDenied);
+        if !shard.may_log() {
+            return false;
+        }
         let subject = channel.and_then(Channel::peer).map(|peer| peer.to_string());
         tracing::warn!(
             resource = &*self.resource,

@@ -180,6 +180,27 @@ fn a_host_is_answered_so_often_and_no_more() {
     assert_eq!(silent.on_request(0, from, &GET), Err(Refusal::TooOften));
 }
 
+/// Whoever has one IPv6 address has 2^64 of them.
+#[test]
+fn a_network_of_ipv6_is_one_host() {
+    let config = Config {
+        hosts: 2,
+        answers_per_second: 4,
+        ..Config::default()
+    };
+    let mut service = Service::new(config);
+    let mut answers = |network: &str| {
+        (0..100_u16)
+            .map(|host| socket(&format!("[2001:db8:0:{network}:{host:x}::1]:9")))
+            .filter(|from| service.on_request(0, Some(*from), &GET).is_ok())
+            .count()
+    };
+    assert_eq!((answers("1"), answers("2")), (4, 4));
+    // There was room for both of them.
+    assert_eq!(answers("1"), 0);
+    assert_eq!(service.seen().len(), 2);
+}
+
 #[test]
 fn the_table_is_bounded_and_expires() {
     let config = Config {

@@ -1,5 +1,5 @@
 //! A network between edges for UDP: a rendezvous, and a NAT with an outside port for each socket
-//! behind it, that loses what a test wants lost.
+//! behind it, that loses, repeats and holds back what a test wants.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -17,6 +17,9 @@ use crate::net::ANY_PORT;
 /// How often a thread looks whether the network is still wanted.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How many others pass a datagram that is held back.
+const PASSED_BY: u64 = 5;
+
 /// A running network; it ends when this value is dropped.
 pub struct Nat {
     /// Where its rendezvous is.
@@ -31,6 +34,8 @@ struct Shared {
     blocked: AtomicBool,
     /// Every so many long datagrams one is lost; 0 for none.
     lose_every: AtomicU64,
+    repeat_every: AtomicU64,
+    delay_every: AtomicU64,
     passed: AtomicU64,
     ended: AtomicBool,
 }
@@ -60,6 +65,27 @@ impl Nat {
     /// Loses one of so many datagrams that are long enough to carry data.
     pub fn lose_every(&self, datagrams: u64) {
         self.shared.lose_every.store(datagrams, Ordering::Relaxed);
+    }
+
+    /// Repeats one of so many datagrams.
+    pub fn repeat_every(&self, datagrams: u64) {
+        self.shared.repeat_every.store(datagrams, Ordering::Relaxed);
+    }
+
+    /// Holds one of so many datagrams back until a few others have passed it.
+    pub fn delay_every(&self, datagrams: u64) {
+        self.shared.delay_every.store(datagrams, Ordering::Relaxed);
+    }
+
+    /// Sends this to everybody inside, with the address of each of the others.
+    pub fn forge(&self, datagram: &[u8]) {
+        let known = self.shared.outside.lock();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        for to in known.keys() {
+            for (_, socket) in known.iter().filter(|(from, _)| *from != to) {
+                let _ = socket.send_to(datagram, to);
+            }
+        }
     }
 
     /// Datagrams that passed.
@@ -120,7 +146,9 @@ impl Shared {
     /// Brings what comes to an outside socket to the socket inside, from the sender's outside one.
     fn translate(self: Arc<Self>, socket: &UdpSocket, inside: SocketAddr) {
         let mut buffer = [0; 65536];
-        let mut long = 0;
+        let (mut long, mut all) = (0, 0_u64);
+        let mut held: Option<(u64, SocketAddr, Vec<u8>)> = None;
+        let is_turn = |of: &AtomicU64, n: u64| n.checked_rem(of.load(Ordering::Relaxed)) == Some(0);
         while !self.ended.load(Ordering::Relaxed) {
             let Ok((len, from)) = socket.recv_from(&mut buffer) else {
                 continue;
@@ -135,13 +163,29 @@ impl Shared {
                     continue;
                 }
             }
-            let known = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
-            let sender = known.get(&from).cloned();
-            drop(known);
-            if let Some(sender) = sender {
-                self.passed.fetch_add(1, Ordering::Relaxed);
-                let _ = sender.send_to(&buffer[..len], inside);
+            all += 1;
+            let datagram = &buffer[..len];
+            if held.is_none() && is_turn(&self.delay_every, all) {
+                held = Some((all + PASSED_BY, from, datagram.to_vec()));
+                continue;
             }
+            self.pass(from, inside, datagram);
+            if is_turn(&self.repeat_every, all) {
+                self.pass(from, inside, datagram);
+            }
+            if let Some((_, from, datagram)) = held.take_if(|(until, ..)| all >= *until) {
+                self.pass(from, inside, &datagram);
+            }
+        }
+    }
+
+    fn pass(&self, from: SocketAddr, inside: SocketAddr, datagram: &[u8]) {
+        let known = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = known.get(&from).cloned();
+        drop(known);
+        if let Some(sender) = sender {
+            self.passed.fetch_add(1, Ordering::Relaxed);
+            let _ = sender.send_to(datagram, inside);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use culvert_proto::message::Message;
-use culvert_proto::udp::{RoutingNumber, Splitter};
+use culvert_proto::udp::{Datagram, RoutingNumber, Splitter, VERSION};
 use culvert_tests::chain::{Edge, Inlet, NAME, Outlet, Relay};
 use culvert_tests::metrics::{await_count, scrape};
 use culvert_tests::nat::Nat;
@@ -26,11 +26,16 @@ impl Pair {
         Self::with_lanes("1", to, rendezvous, outlet_too)
     }
 
+    /// Rendezvous at the relay if it is one of ours to start: an address with port 0, or none.
     fn with_lanes(lanes: &str, to: SocketAddr, rendezvous: &str, outlet_too: bool) -> Self {
-        let relay = Relay::start(&["--rendezvous", "127.0.0.1:0"]);
-        let at = match rendezvous {
-            "" => relay.listening.text("rendezvous").to_owned(),
-            other => other.to_owned(),
+        let own = match rendezvous.ends_with(":0") {
+            true => rendezvous,
+            false => "127.0.0.1:0",
+        };
+        let relay = Relay::start(&["--rendezvous", own]);
+        let at = match rendezvous.is_empty() || rendezvous == own {
+            true => relay.listening.text("rendezvous").to_owned(),
+            false => rendezvous.to_owned(),
         };
         let direct = ["--shards", lanes, "--direct", "--rendezvous", &at];
         let theirs = if outlet_too {
@@ -196,24 +201,88 @@ fn losses_on_the_way_are_repaired() {
     assert_eq!(lost, 0.0);
 }
 
+/// Sends so many bytes to an echo service while what it sends back is read, and compares.
+fn transfer(to: SocketAddr, total: usize) {
+    let mut client = connect(to);
+    let mut writer = client.try_clone().expect("a second handle");
+    let writing = std::thread::spawn(move || {
+        let digest = write_pattern(&mut writer, 7, total).expect("write");
+        writer.shutdown(std::net::Shutdown::Write).expect("end");
+        digest
+    });
+    let (read, digest) = digest(&mut client).expect("read");
+    assert_eq!(read, total as u64);
+    assert_eq!(digest, writing.join().expect("the writing thread"));
+}
+
 #[test]
 fn large_transfers_arrive_whole_both_ways() {
     let _alone = alone();
-    const TOTAL: usize = 64 << 20;
     let service = Service::echo();
     let pair = Pair::start(service.address(), "", true);
     pair.inlet.process.event("direct");
     let relayed = pair.relayed_bytes();
+    transfer(pair.inlet.address, 64 << 20);
+    assert!(pair.relayed_bytes() - relayed < 1e6, "the relay was used");
+}
+
+#[test]
+fn transfers_arrive_whole_in_bad_weather() {
+    let _alone = alone();
+    let service = Service::echo();
+    let nat = Nat::new();
+    let pair = Pair::start(service.address(), &nat.rendezvous.to_string(), true);
+    pair.inlet.process.event("direct");
+    nat.lose_every(97);
+    nat.repeat_every(13);
+    nat.delay_every(17);
+    transfer(pair.inlet.address, 8 << 20);
+    let metrics = scrape(pair.inlet.metrics);
+    assert!(metrics.get("culvert_segments_again_total") > 0.0);
+    assert_eq!(metrics.get("culvert_direct_paths_opened_total"), 1.0);
+}
+
+/// Who can forge the address of a peer but knows nothing of what was agreed changes nothing: neither
+/// by numbers that make all others old, nor by parts that are never complete.
+#[test]
+fn forged_addresses_disturb_no_path() {
+    let _alone = alone();
+    let service = Service::echo();
+    let nat = Nat::new();
+    let pair = Pair::start(service.address(), &nat.rendezvous.to_string(), true);
+    pair.inlet.process.event("direct");
     let mut client = connect(pair.inlet.address);
-    let mut writer = client.try_clone().expect("a second handle");
-    let writing = std::thread::spawn(move || {
-        let digest = write_pattern(&mut writer, 7, TOTAL).expect("write");
-        writer.shutdown(std::net::Shutdown::Write).expect("end");
-        digest
-    });
-    let (total, digest) = digest(&mut client).expect("read");
-    assert_eq!(total, TOTAL as u64);
-    assert_eq!(digest, writing.join().expect("the writing thread"));
+    let before = scrape(pair.outlet.metrics);
+    for round in 0..40_u16 {
+        for total in [1, 2, 65_535] {
+            let mut out = Vec::new();
+            let part = Datagram {
+                version: VERSION,
+                number: RoutingNumber(round.wrapping_mul(0x2800)),
+                index: 0,
+                total,
+                part: &[0x84; 200],
+            };
+            part.encode_into(&mut out);
+            nat.forge(&out);
+        }
+        echo(&mut client, &[round as u8; 20_000]).expect("an echo along the direct path");
+    }
+    await_count(pair.outlet.metrics, &before, "puncture", 40.0, PATIENCE);
+    let metrics = scrape(pair.inlet.metrics);
+    assert_eq!(metrics.get("culvert_direct_paths_opened_total"), 1.0);
+    assert_eq!(metrics.get("culvert_direct_paths"), 1.0);
+}
+
+#[test]
+fn paths_lead_over_ipv6() {
+    let _alone = alone();
+    let service = Service::echo();
+    let pair = Pair::start(service.address(), "[::1]:0", true);
+    let direct = pair.inlet.process.event("direct");
+    assert!(direct.text("address").starts_with("[::1]:"));
+    let relayed = pair.relayed_bytes();
+    transfer(pair.inlet.address, 4 << 20);
     assert!(pair.relayed_bytes() - relayed < 1e6, "the relay was used");
 }
 

@@ -3,6 +3,7 @@
 //! Specification: `protocol/20-policies.md`.
 
 mod check;
+mod lint;
 mod text;
 
 use std::process::ExitCode;
@@ -169,7 +170,13 @@ fn create(store: &Store, args: &CreateArgs, output: Output) -> Result<(), Failur
         tracing::info!("replaced the policy of {scope}");
     }
     let text = policy.canonical();
-    output.print(&text, &describe(&scope, &text));
+    let warnings = lint::warnings(&policy, &scope);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut value = describe(&scope, &text);
+    value["warnings"] = warnings.into();
+    output.print(&text, &value);
     Ok(())
 }
 

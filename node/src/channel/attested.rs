@@ -45,7 +45,9 @@ impl Channel {
                     attested.sort_by_key(|one| authorities.iter().position(|a| *a == one.issuer));
                 }
                 Err(error) => {
-                    tracing::warn!(%peer, %error, "a credential was refused");
+                    if shard.may_log() {
+                        tracing::warn!(%peer, %error, "a credential was refused");
+                    }
                     shard.counters().refuse(refusal(&error));
                 }
             }
@@ -63,7 +65,9 @@ impl Channel {
         match accepted {
             Ok(shown) => self.learn(shard, &shown),
             Err(error) => {
-                tracing::warn!(%peer, %error, "new credentials were refused");
+                if shard.may_log() {
+                    tracing::warn!(%peer, %error, "new credentials were refused");
+                }
                 shard.counters().refuse(Refusal::CredentialMalformed);
             }
         }

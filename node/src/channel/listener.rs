@@ -21,12 +21,15 @@ pub struct ChannelListener {
     credentials: Credentials,
     flow: FlowId,
     guard: Option<Guard>,
+    keys_only: bool,
     /// Handshakes under way, oldest first, with the way each came by.
     unfinished: RefCell<VecDeque<(Key, Rc<Channel>)>>,
 }
 
 /// Usual address of a secure channel listener.
 pub const API: &[u8] = b"api";
+/// Address of a listener for channels that only exchange keys.
+pub const KEY_EXCHANGER: &[u8] = b"key_exchanger";
 
 impl ChannelListener {
     /// A listener that shows and demands these credentials. What is a consumer of `flow` can be
@@ -36,6 +39,7 @@ impl ChannelListener {
             credentials,
             flow,
             guard: None,
+            keys_only: false,
             unfinished: RefCell::default(),
         }
     }
@@ -46,6 +50,16 @@ impl ChannelListener {
     pub fn guarded(self, guard: Guard) -> Self {
         let guard = Some(guard);
         Self { guard, ..self }
+    }
+
+    /// A listener for channels that are to exchange keys and carry nothing
+    /// (`protocol/13-secure-channel.md` 9). Once the peer has proved who it is nothing more is taken
+    /// from it, and the keys are forgotten: nobody here has a use for them.
+    pub fn for_keys(credentials: Credentials, flow: FlowId) -> Self {
+        Self {
+            keys_only: true,
+            ..Self::new(credentials, flow)
+        }
     }
 }
 
@@ -84,6 +98,7 @@ impl Worker for ChannelListener {
         if let Some(guard) = &self.guard {
             let _ = channel.guard.set(guard.clone());
         }
+        channel.keys_only.set(self.keys_only);
         self.make_room(shard, first, &packet);
         self.unfinished
             .borrow_mut()

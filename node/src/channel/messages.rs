@@ -51,6 +51,11 @@ impl Channel {
                 let result = machine.read_message3(packet.payload(), &mut *known, shard.now_s());
                 drop((state, known));
                 match result {
+                    Ok(established) if self.keys_only.get() => {
+                        tracing::info!(peer = %established.peer, "exchanged keys");
+                        self.end(shard, CloseReason::Local, false);
+                        Outcome::Done
+                    }
                     Ok(established) => {
                         self.up(shard, established);
                         Outcome::Done

@@ -19,7 +19,7 @@ use culvert_crypto::trust::Trust;
 use culvert_proto::route::Route;
 use culvert_proto::secure_channel::inner;
 
-pub use listener::{API, ChannelListener};
+pub use listener::{API, ChannelListener, KEY_EXCHANGER};
 
 use crate::identity::OwnIdentity;
 use crate::key::{self, LocalAddress};
@@ -133,6 +133,8 @@ pub struct Channel {
     culvert: Cell<bool>,
     /// Whether another channel took over: this one ends with its streams.
     retired: Cell<bool>,
+    /// Whether all that the peer wants is the handshake.
+    keys_only: Cell<bool>,
     users: Cell<u32>,
     /// What authorities say about the peer, one credential of each.
     attested: RefCell<Vec<VerifiedCredential>>,
@@ -217,6 +219,7 @@ impl Channel {
                 answers: Cell::new(false),
                 culvert: Cell::new(false),
                 retired: Cell::new(false),
+                keys_only: Cell::new(false),
                 users: Cell::new(0),
                 attested: RefCell::default(),
                 attested_version: Cell::new(0),

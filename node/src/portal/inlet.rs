@@ -233,6 +233,8 @@ async fn open(
 ) -> Result<Rc<Stream>, Ended> {
     let guard = paths.guard.as_ref();
     if guard.is_some_and(|guard| !guard.admits(shard, path.channel.as_deref())) {
+        // The far side may have been started again meanwhile, and have something else to show.
+        paths.suspect(Suspicion::NoAnswer);
         return Err(Ended::Final);
     }
     let machine = portal::Stream::inlet(config, shard.now_ms());

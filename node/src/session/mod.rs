@@ -8,6 +8,7 @@
 mod connect;
 mod direct;
 mod keep;
+mod next;
 mod path;
 mod registration;
 pub mod request;
@@ -22,6 +23,7 @@ use crate::random;
 use crate::shard::Shard;
 
 pub use connect::connect_link;
+pub use next::{NextPlan, keep_next};
 pub use path::{Leg, PathPlan, keep_path};
 pub use registration::{Lanes, RegistrationPlan, keep_registered};
 

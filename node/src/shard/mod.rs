@@ -37,6 +37,9 @@ use crate::worker::Worker;
 /// Below this a shard could not take in a frame of the largest size beside its other work.
 const LEAST_MEMORY: usize = 24 << 20;
 
+/// Most lines a second that one shard logs about what peers may do as often as they like.
+const LINES: u32 = 10;
+
 const LISTENER: FlowId = FlowId::new(1);
 const OUTGOING: FlowId = FlowId::new(2);
 const ACCEPTED: FlowId = FlowId::new(3);
@@ -87,6 +90,8 @@ struct Inner {
     /// Links open on all shards.
     links: Arc<AtomicU64>,
     peers: Vec<Inbox>,
+    /// Lines logged in a second, and which one.
+    lines: Cell<(u64, u32)>,
     /// Keys of this shard that others hold permissions for.
     abroad: RefCell<HashSet<Key>>,
     started: Instant,
@@ -119,6 +124,7 @@ impl Shard {
             limits,
             links,
             peers,
+            lines: Cell::default(),
             abroad: RefCell::default(),
             started,
         }))
@@ -165,6 +171,18 @@ impl Shard {
     /// Milliseconds since the node started.
     pub fn now_ms(&self) -> u64 {
         self.0.started.elapsed().as_millis() as u64
+    }
+
+    /// Whether one more line may be logged about what peers may do as often as they like: the log is for
+    /// the operator, the counters have all of it.
+    pub fn may_log(&self) -> bool {
+        let second = self.now_ms() / 1000;
+        let logged = match self.0.lines.get() {
+            (at, logged) if at == second => logged,
+            _ => 0,
+        };
+        self.0.lines.set((second, logged.saturating_add(1)));
+        logged < LINES
     }
 
     /// Seconds since 1970-01-01 UTC.
@@ -456,7 +474,11 @@ impl Shard {
 
     /// The key behind the first hop of a route, if it is on this shard.
     pub fn first_key(&self, route: &Route) -> Option<Key> {
-        let first = route.first()?;
+        self.key_of(route.first()?)
+    }
+
+    /// The key behind an address, if it is on this shard.
+    pub(crate) fn key_of(&self, first: AddressRef<'_>) -> Option<Key> {
         let table = self.0.table.borrow();
         key::minted(first)
             .and_then(|address| table.get(address).map(|_| address.key))

@@ -1,16 +1,17 @@
 //! One end of a direct path to another node (`protocol/01-transport.md` 5.2 and 5.3).
 
+mod tasks;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use culvert_crypto::Identifier;
 use culvert_proto::puncture::{
-    Config, Failure, Output, Payload, Phase, Puncture, PunctureError, Received, Setup, Transmit,
+    Failure, Output, Payload, Phase, Puncture, PunctureError, Received, Transmit,
 };
 use culvert_proto::route::Route;
 use culvert_proto::steady::{Steady, SteadyError};
@@ -18,20 +19,17 @@ use culvert_proto::udp;
 
 use super::socket::Socket;
 use crate::buffer::{HEADROOM, TAILROOM};
-use crate::key::{self, Key, LocalAddress};
+use crate::key::{self, LocalAddress};
 use crate::notify::{Gate, Notify};
 use crate::packet::Packet;
-use crate::random;
 use crate::reason::Refusal;
 use crate::shard::Shard;
 use crate::table::Entry;
 use crate::worker::{Outcome, Worker};
+use tasks::{keep_time, receive, setup};
 
 /// Messages that wait for the path to open: the other end may know sooner that it has.
 const HELD: usize = 64;
-/// Pause between two Pings along an open path, and how long one that answers none is believed in.
-const KEEP_ALIVE_MS: u64 = 500;
-const SILENCE_MS: u64 = 3_000;
 /// Longest datagram to a Culvert node, in bytes: a segment with what is around it.
 const DATAGRAM: usize = 1_200;
 /// Above this many bytes that wait to be sent their sources are told to wait.
@@ -247,7 +245,7 @@ impl Direct {
                     .is_some()
                 {
                     self.is_culvert.set(true);
-                    self.socket.set_longest_datagram(DATAGRAM);
+                    self.socket.take_any_number(DATAGRAM);
                 }
                 shard.counters().direct_paths.add(1);
                 shard.counters().direct_opened.add(1);
@@ -462,56 +460,4 @@ impl Worker for Direct {
         self.changed.notify();
         self.sooner.notify();
     }
-}
-
-fn setup(shard: &Shard, rendezvous: SocketAddr) -> Setup {
-    // Values that look like addresses of this node, and lead nowhere in it.
-    let value = || {
-        let key = Key::new(shard.number(), 0xff_ffff, 0);
-        let tag = random::u64();
-        LocalAddress { key, tag }.text().to_vec()
-    };
-    Setup {
-        rendezvous,
-        worker: value(),
-        reply_to: value(),
-        config: Config {
-            keep_alive_ms: KEEP_ALIVE_MS,
-            silence_ms: SILENCE_MS,
-            ..Config::default()
-        },
-    }
-}
-
-/// The receiving task.
-async fn receive(shard: Shard, direct: Rc<Direct>) {
-    let mut buffer = Vec::new();
-    while let Some((from, message)) = direct.socket.receive(&shard, &mut buffer).await {
-        shard.counters().messages_in.add(1);
-        match direct.take(&shard, from, &message) {
-            // What comes meanwhile waits in the kernel, and is lost when that is full.
-            Outcome::Wait(gate) => gate.passed().await,
-            Outcome::Close(_) | Outcome::Move(_) => {}
-            other => drop(shard.settle(other, "message along a direct path")),
-        }
-    }
-}
-
-/// The task that keeps the deadlines.
-async fn keep_time(shard: Shard, direct: Rc<Direct>, me: Key) {
-    loop {
-        direct.poll(&shard);
-        direct.send_segments(&shard);
-        let Some(deadline) = direct.deadline_ms() else {
-            break;
-        };
-        direct.wake_at.set(deadline);
-        let pause = deadline.saturating_sub(shard.now_ms()).max(1);
-        // By what is sent or comes in, a deadline may come closer meanwhile.
-        monoio::select! {
-            () = monoio::time::sleep(Duration::from_millis(pause)) => {}
-            () = direct.sooner.until(|| direct.wakes_sooner().then_some(())) => {}
-        }
-    }
-    shard.remove(me);
 }

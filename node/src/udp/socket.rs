@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use culvert_proto::limits::MAX_UDP_DATAGRAM;
-use culvert_proto::udp::{self, Config, Reassembler, Received, RoutingNumber, Splitter};
+use culvert_proto::udp::{self, Config, Datagram, Reassembler, Received, RoutingNumber, Splitter};
 use monoio::net::udp::UdpSocket;
 
 use crate::notify::{Gate, Notify};
@@ -45,6 +45,7 @@ pub(crate) struct Socket {
     reassembler: RefCell<Reassembler>,
     /// The only peer that may send long messages, if it is known.
     favoured: Cell<Option<SocketAddr>>,
+    any_number: Cell<bool>,
     others: RefCell<Reassembler>,
     queue: RefCell<VecDeque<(SocketAddr, Vec<u8>)>>,
     queued: Cell<usize>,
@@ -78,6 +79,7 @@ impl Socket {
             splitter: RefCell::new(Splitter::new(RoutingNumber(random::u64() as u16))),
             reassembler: RefCell::new(Reassembler::new(config)),
             favoured: Cell::new(None),
+            any_number: Cell::new(false),
             others: RefCell::new(Reassembler::new(OTHERS)),
             queue: RefCell::default(),
             queued: Cell::new(0),
@@ -95,10 +97,14 @@ impl Socket {
         self.local
     }
 
-    /// Sends datagrams of at most `longest` bytes from now on, to a peer known to take them.
-    pub(crate) fn set_longest_datagram(&self, longest: usize) {
+    /// Whoever speaks along it repairs losses: sends datagrams of at most `longest` bytes, which the
+    /// peer is known to take, and delivers what comes in one datagram although its number is old or
+    /// was there before. Otherwise who forges the peer's address could make all that follows old
+    /// with one number far ahead.
+    pub(crate) fn take_any_number(&self, longest: usize) {
         let mut splitter = self.splitter.borrow_mut();
         *splitter = splitter.clone().with_longest_datagram(longest);
+        self.any_number.set(true);
     }
 
     /// Has room for one peer from now on; of others only short messages are taken.
@@ -155,6 +161,11 @@ impl Socket {
             shard.counters().datagrams_in.add(1);
             let from = udp::canonical(from);
             let datagram = buffer.get(..len).unwrap_or_default();
+            if self.any_number.get()
+                && let Some(message) = in_one_part(datagram)
+            {
+                return Some((from, message.to_vec()));
+            }
             let is_other = self.favoured.get().is_some_and(|peer| peer != from);
             let reassembler = if is_other {
                 &self.others
@@ -221,6 +232,12 @@ impl Socket {
             _ => to,
         }
     }
+}
+
+/// The message in a datagram that is all of it.
+fn in_one_part(datagram: &[u8]) -> Option<&[u8]> {
+    let datagram = Datagram::decode(datagram).ok()?;
+    (datagram.check().is_ok() && datagram.total == 1).then_some(datagram.part)
 }
 
 /// Which counter a datagram that was dropped goes to.

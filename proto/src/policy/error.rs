@@ -92,6 +92,9 @@ pub enum Problem {
     /// Shorthand: a parenthesis that is not closed.
     #[error("')' is expected here")]
     Unclosed,
+    /// Shorthand: a blank in front of `=`.
+    #[error("no blank may stand before '='")]
+    Spaced,
     /// Shorthand: no value behind `=`.
     #[error("a value is expected behind '='")]
     NoValue,
@@ -208,7 +211,7 @@ impl Problem {
                 "the operators are: and or not if < > = != member? exists?"
             }
             Self::TooDeep => "operators of the full form take more than two operands: (or a b c)",
-            Self::NoValue | Self::OpenValue => {
+            Self::Spaced | Self::NoValue | Self::OpenValue => {
                 "write NAME=VALUE or NAME=\"VALUE\", without blanks around '='"
             }
             Self::Character('\'') => "texts stand in double quotes",

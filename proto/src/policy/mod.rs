@@ -114,7 +114,8 @@ impl Policy {
         self.root.to_string()
     }
 
-    /// Decides. Allocates nothing as long as it allows, unless sequences are compared.
+    /// Decides. Allocates nothing as long as it allows, unless sequences or more than two operands are
+    /// compared.
     ///
     /// # Errors
     /// Why not, for everything but *true*.

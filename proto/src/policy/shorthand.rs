@@ -32,7 +32,12 @@ pub(super) fn parse(text: &str, mode: Mode) -> Result<Node, Refusal> {
     if !parser.rest().is_empty() {
         parser.skip_blanks();
         parser.check_keyword()?;
-        return parser.refuse(Problem::Junction);
+        let is_spaced = parser.rest().starts_with('=');
+        return parser.refuse(if is_spaced {
+            Problem::Spaced
+        } else {
+            Problem::Junction
+        });
     }
     Ok(node)
 }

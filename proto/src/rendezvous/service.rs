@@ -4,7 +4,7 @@ use super::{RendezvousError, Request, Response};
 use crate::limits::RENDEZVOUS_HOSTS;
 use crate::route::RouteView;
 use crate::udp;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::collections::BTreeMap;
 
 /// Shortest pause between two sweeps that a full table makes by itself, in milliseconds.
@@ -64,7 +64,8 @@ pub struct Seen {
 ///
 /// The reference remembers nothing and answers everything. Nothing on the wire needs the memory: it
 /// is there so that nobody can have more datagrams sent to a host than a few per second by forging
-/// its address, and for the operator. Requests carry no name, so *who* is the IP address.
+/// its address, and for the operator. Requests carry no name, so *who* is the IPv4 address, or the
+/// first half of the IPv6 address.
 #[derive(Debug)]
 pub struct Service {
     config: Config,
@@ -110,11 +111,11 @@ impl Service {
 
     fn may_answer(&mut self, now_ms: u64, from: Option<SocketAddr>) -> bool {
         let rate = self.config.answers_per_second;
-        let remembered = from.filter(|from| self.has_room_for(now_ms, from.ip()));
+        let remembered = from.filter(|from| self.has_room_for(now_ms, host(from.ip())));
         let Some(address) = remembered else {
             return self.others.take(now_ms, rate);
         };
-        let (seen, allowance) = self.hosts.entry(address.ip()).or_insert_with(|| {
+        let (seen, allowance) = self.hosts.entry(host(address.ip())).or_insert_with(|| {
             let seen = Seen {
                 address,
                 first_ms: now_ms,
@@ -156,6 +157,15 @@ impl Service {
     /// The hosts that are remembered, by IP address.
     pub fn seen(&self) -> impl ExactSizeIterator<Item = &Seen> {
         self.hosts.values().map(|(seen, _)| seen)
+    }
+}
+
+/// What counts as one host: over IPv6 the network of 64 bits that each has for itself, because it
+/// could ask from as many addresses as there are.
+fn host(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

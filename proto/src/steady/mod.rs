@@ -43,7 +43,8 @@ const ACK: u8 = 2;
 /// Why a segment was refused. Nothing was changed, but by [`Self::TooLong`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SteadyError {
-    /// Shorter than its head, of an unknown kind, or a part without bytes.
+    /// Shorter than its head, of an unknown kind, or a part without bytes or with more than
+    /// [`SEGMENT`].
     #[error("not a segment")]
     Malformed,
     /// Acknowledges what was never sent.
@@ -145,7 +146,9 @@ impl Steady {
         let number = u64::from_be_bytes(number);
         match kind {
             ACK => self.send.on_acknowledgement(now_ms, number, rest),
-            PART | LAST if !rest.is_empty() => self.receive.on_part(number, kind == LAST, rest),
+            PART | LAST if (1..=SEGMENT).contains(&rest.len()) => {
+                self.receive.on_part(number, kind == LAST, rest)
+            }
             _ => Err(SteadyError::Malformed),
         }
     }

@@ -23,7 +23,7 @@ fn mistakes_are_named_at_their_place() {
         ("a=\"x\"and b", 5, "blank is needed before 'and'"),
         ("a or", 4, "'not' or '('"),
         ("a and or", 6, "'or' is no attribute"),
-        ("a = b", 2, "'and', 'or' or the end"),
+        ("a = b", 2, "no blank"),
         ("a=", 2, "value"),
         ("a=\"b", 2, "does not end"),
         ("(a or b", 7, "')'"),

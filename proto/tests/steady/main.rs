@@ -209,6 +209,7 @@ fn nonsense_is_refused_and_changes_nothing() {
         vec![0; 8],
         part(0, 0, b""),
         part(1, 0, b""),
+        part(1, 0, &[0; SEGMENT + 1]),
         part(3, 0, b"x"),
     ] {
         assert_eq!(end.on_segment(0, &bytes), Err(SteadyError::Malformed));
@@ -240,7 +241,7 @@ fn nonsense_is_refused_and_changes_nothing() {
 #[test]
 fn a_message_without_end_is_refused() {
     let mut end = Steady::new();
-    let bytes = vec![0; 60_000];
+    let bytes = [0; SEGMENT];
     let mut number = 0u64;
     let error = loop {
         let mut part = vec![0];

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use common::node::{Home, Kind, OckamHome, Registration, Relay, Way, listening};
 use common::peer::Link;
 use culvert_proto::bare;
 use culvert_proto::limits::MAX_RELAY_NAME;
-use culvert_tests::alone;
-use culvert_tests::chain::NAME;
+use culvert_tests::chain::{Edge, NAME};
 use culvert_tests::net::free_address;
 use culvert_tests::process::Process;
 use culvert_tests::wire::route;
+use culvert_tests::{PATIENCE, alone};
 use serde_json::Value;
 
 /// Address of a client's worker.
@@ -25,9 +26,9 @@ const CLIENT: &str = "a056cea4740c5d4e3e620894e40f3794";
 /// How long nothing may come when nothing is expected.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// A running Ockam node that passes messages on.
+/// A running node that passes messages on.
 struct Hop {
-    _home: OckamHome,
+    _home: Home,
     _process: Process,
     /// Where it accepts nodes.
     address: SocketAddr,
@@ -37,81 +38,126 @@ struct Hop {
 
 impl Hop {
     /// Starts one before the node at `to`; it registers `mid` with the relay, if there is one.
-    fn start(to: SocketAddr, relay: Option<SocketAddr>) -> Self {
-        let home = OckamHome::new("ed25519");
+    fn start(kind: Kind, to: SocketAddr, relay: Option<SocketAddr>) -> Self {
+        let home = Home::new(kind, "ed25519");
         let relay = relay.map(|relay| relay.to_string());
         let registered = relay
             .iter()
             .flat_map(|relay| ["--relay", relay, "--name", "mid"]);
-        let process = home
-            .program()
-            .args(["hop", "--to", &to.to_string()])
-            .args(registered)
-            .start("ockam hop");
+        let (process, connection) = match &home {
+            Home::Ockam(home) => {
+                let hop = ["hop", "--to", &to.to_string()].map(str::to_owned);
+                let process = home.program().args(hop).args(registered);
+                (process.start("ockam hop"), None)
+            }
+            Home::Culvert { edge, .. } => {
+                let arguments: Vec<&str> = registered.collect();
+                let plain = (!arguments.is_empty()).then_some("--plain-registration");
+                let to = format!("next={to}");
+                let process = Edge::command(edge.home())
+                    .args(["node", "--listen", "127.0.0.1:0", "--output", "json"])
+                    .args(["--service", "hop", "--plain", "--identity", "ed25519"])
+                    .args(["--to", &to])
+                    .args(arguments)
+                    .args(plain)
+                    .start("culvert node");
+                (process, Some("next".to_owned()))
+            }
+        };
         let listening = process.event("listening");
+        let address = listening.text("address").parse().expect("an address");
+        let connection = connection.unwrap_or_else(|| listening.text("connection").to_owned());
+        if let Home::Culvert { .. } = home {
+            let news = RefCell::new(vec!["connected"]);
+            news.borrow_mut().extend(relay.map(|_| "registered"));
+            process.expect("the node is connected", PATIENCE, |event| {
+                news.borrow_mut().retain(|kind| *kind != event.kind());
+                news.borrow().is_empty()
+            });
+        }
         Self {
-            address: listening.text("address").parse().expect("an address"),
-            connection: listening.text("connection").to_owned(),
             _home: home,
             _process: process,
+            address,
+            connection,
         }
     }
 }
 
-/// Two nodes on the way from `first` to an outlet named [`NAME`], which is at the second.
+/// Two or three nodes on the way from `first` to an outlet named [`NAME`], which is at the last.
 struct Bridge {
     first: SocketAddr,
     hops: Vec<String>,
-    _hop: Hop,
+    _nodes: Vec<Hop>,
     _relays: Vec<Relay>,
 }
 
 impl Bridge {
-    /// Ockam's `hop`, then a relay. Also gives where the outlet registers.
-    fn hop_and_relay(relay: Kind) -> (Self, SocketAddr) {
+    /// A node with `hop`, then a relay. Also gives where the outlet registers.
+    fn hop_and_relay(hop: Kind, relay: Kind) -> (Self, SocketAddr) {
         let relay = Relay::start(relay);
         let at = relay.address();
-        let hop = Hop::start(at, None);
+        let hop = Hop::start(hop, at, None);
         let hops = ["hop", &hop.connection, &format!("forward_to_{NAME}")];
         let bridge = Self {
             first: hop.address,
             hops: hops.map(str::to_owned).to_vec(),
-            _hop: hop,
+            _nodes: vec![hop],
             _relays: vec![relay],
         };
         (bridge, at)
     }
 
-    /// A relay, then Ockam's `hop`, which registered with it, then a relay of the other kind.
-    fn relay_hop_and_relay(first: Kind) -> (Self, SocketAddr) {
+    /// Two nodes with `hop`, then a relay.
+    fn two_hops(first: Kind, second: Kind) -> (Self, SocketAddr) {
+        let (mut bridge, at) = Self::hop_and_relay(second, Kind::Culvert);
+        let hop = Hop::start(first, bridge.first, None);
+        bridge.first = hop.address;
+        let hops = ["hop", &hop.connection].map(str::to_owned);
+        bridge.hops.splice(0..0, hops);
+        bridge._nodes.push(hop);
+        (bridge, at)
+    }
+
+    /// A relay, then a node with `hop`, which registered with it, then a relay of the other kind.
+    fn relay_hop_and_relay(first: Kind, hop: Kind) -> (Self, SocketAddr) {
         let second = match first {
             Kind::Ockam => Kind::Culvert,
             Kind::Culvert => Kind::Ockam,
         };
         let relays = [first, second].map(Relay::start);
         let at = relays[1].address();
-        let hop = Hop::start(at, Some(relays[0].address()));
+        let hop = Hop::start(hop, at, Some(relays[0].address()));
         let name = format!("forward_to_{NAME}");
         let hops = ["forward_to_mid", "hop", &hop.connection, &name];
         let bridge = Self {
             first: relays[0].address(),
             hops: hops.map(str::to_owned).to_vec(),
-            _hop: hop,
+            _nodes: vec![hop],
             _relays: relays.into(),
         };
         (bridge, at)
     }
 
-    /// Both of these, with both kinds.
+    /// All of these, with every mix of kinds.
     fn each(test: impl Fn(Self, SocketAddr)) {
-        for_each_kind("hop, then a relay", |kind| {
-            let (bridge, at) = Self::hop_and_relay(kind);
-            test(bridge, at);
-        });
-        for_each_kind("relay, hop, relay", |kind| {
-            let (bridge, at) = Self::relay_hop_and_relay(kind);
-            test(bridge, at);
-        });
+        type Start = fn(Kind, Kind) -> (Bridge, SocketAddr);
+        let all: [(&str, Start); 3] = [
+            ("hop, relay", Self::hop_and_relay),
+            ("hop, hop, relay", Self::two_hops),
+            ("relay, hop, other relay", Self::relay_hop_and_relay),
+        ];
+        for (what, start) in all {
+            for first in Kind::BOTH {
+                for_each_kind(
+                    &format!("second of {what}; the first is {first}"),
+                    |second| {
+                        let (bridge, at) = start(first, second);
+                        test(bridge, at);
+                    },
+                );
+            }
+        }
     }
 
     /// Lets an Ockam client speak to a service at the end.
