@@ -249,3 +249,27 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_has_more_than_a_share_of_the_queue() {
+        let waiting = Rc::<RefCell<HashMap<Identifier, u32>>>::default();
+        let (one, two) = (Identifier([1; 32]), Identifier([2; 32]));
+        let mut places: Vec<Place> = (0..OF_ONE)
+            .filter_map(|_| Place::take(&waiting, one))
+            .collect();
+        assert_eq!(places.len(), OF_ONE as usize);
+        assert!(Place::take(&waiting, one).is_none());
+        assert!(Place::take(&waiting, two).is_some());
+        places.pop();
+        assert!(Place::take(&waiting, one).is_some());
+        drop(places);
+        assert!(
+            waiting.borrow().is_empty(),
+            "nothing is kept about who has gone"
+        );
+    }
+}

@@ -172,3 +172,71 @@ impl Issue for CredentialIssuer {
             .map_err(|error| error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use culvert_crypto::credential;
+    use culvert_node::store::Store;
+
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000;
+    const DAY: u64 = 24 * 3600;
+
+    #[test]
+    fn credentials_end_with_their_key_and_the_identity() {
+        let home = tempfile::tempdir().expect("a directory");
+        let store = Store::open(Some(home.path().to_owned())).expect("a store");
+        let make = |name| {
+            store
+                .create(name, KeyType::Ed25519, NOW)
+                .expect("an identity")
+        };
+        let (authority, member) = (make("authority"), make("member"));
+        let mut callers = Callers::default();
+        for stored in [&authority, &member] {
+            callers.put(&stored.identifier(), stored.identity.history());
+        }
+        let (issuers, me) = ([authority.identifier()], member.identifier());
+        let until = authority.identity.latest().valid_until;
+        let mut issuer =
+            CredentialIssuer::new(authority, callers.clone(), 30 * DAY, NOW).expect("an issuer");
+        let attributes = MemberAttributes::from([("a".to_owned(), "b".to_owned())]);
+        let mut expires = |now: u64| {
+            let encoded = issuer.issue(&me, &attributes, now).expect("a credential");
+            let verified = credential::verify(&encoded, Some(&me), &issuers, &callers, now);
+            let verified = verified.expect("valid");
+            assert_eq!(verified.attributes.get(b"a"), Some(&b"b"[..]));
+            verified.expires_at
+        };
+        assert_eq!(expires(NOW), NOW + 30 * DAY);
+        // The first key has ended long before; the clock may also go back.
+        assert_eq!(expires(NOW + 200 * DAY), NOW + 230 * DAY);
+        assert_eq!(expires(NOW + 100 * DAY), NOW + 130 * DAY);
+        assert_eq!(expires(until - 5 * DAY), until);
+        assert_eq!(expires(until - 1), until);
+        let stranger = issuer.issue(&Identifier([1; 32]), &attributes, NOW);
+        assert!(stranger.is_err());
+    }
+
+    #[test]
+    fn strangers_displace_strangers_only() {
+        let mut callers = Callers::default();
+        let history = vec![0; 4096];
+        let regular = Identifier([255; 32]);
+        callers.put(&regular, &history);
+        for n in 0..u32::try_from(4 * GENERATION / history.len()).expect("small") {
+            let mut stranger = [0; 32];
+            stranger[..4].copy_from_slice(&n.to_be_bytes());
+            callers.put(&Identifier(stranger), &history);
+            assert!(callers.get(&regular).is_some(), "who comes again stays");
+        }
+        assert_eq!(callers.get(&Identifier([0; 32])), None);
+        let seen = callers.lock();
+        assert!(seen.bytes <= GENERATION);
+        // An older history never takes the place of a newer one.
+        drop(seen);
+        callers.put(&regular, &history[1..]);
+        assert_eq!(callers.get(&regular), Some(history));
+    }
+}

@@ -3,6 +3,8 @@
 
 #![recursion_limit = "512"]
 
+mod authority;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +63,20 @@ enum Command {
         #[arg(long)]
         allow: Identifier,
     },
+    /// Runs an authority.
+    Authority {
+        /// TCP port on loopback.
+        #[arg(long)]
+        port: u16,
+    },
+    /// Enrolls with an authority, and ends.
+    Enroll {
+        /// The ticket.
+        ticket: String,
+        /// Make a ticket for somebody else afterwards.
+        #[arg(long)]
+        issue: bool,
+    },
 }
 
 fn main() {
@@ -111,6 +127,8 @@ async fn run(ctx: &Context, cli: Cli) -> Result<()> {
             say(&status);
             Ok(())
         }
+        Command::Authority { port } => authority::run(ctx, &state, port).await,
+        Command::Enroll { ticket, issue } => authority::enroll(ctx, &state, &ticket, issue).await,
     }
 }
 
