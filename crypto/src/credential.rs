@@ -3,16 +3,18 @@
 //! Specification: `protocol/12-credentials.md` 5, 6 and 8.
 
 use culvert_proto::credential::{
-    Attributes, Credential, CredentialAndPurposeKey, CredentialData, PurposePublicKey,
+    Attributes, Credential, CredentialAndPurposeKey, CredentialData, PurposeKeyAttestation,
+    PurposeKeyAttestationData, PurposePublicKey,
 };
-use culvert_proto::identity::{DataType, WireError, decode_exact, encode};
+use culvert_proto::identity::{ChangeHash, DataType, PublicKey, WireError, decode_exact, encode};
 use thiserror::Error;
 
 use crate::Identifier;
 use crate::identity::{Histories, Identity};
 use crate::purpose_key::{self, PurposeKeyError, is_from_the_future};
+use crate::secret::Secret;
 use crate::signed::{self, EnvelopeError};
-use crate::vault::{SigningVault, VaultError, verify as verify_signature};
+use crate::vault::{KeyType, SigningVault, SoftwareVault, VaultError, verify as verify_signature};
 
 /// Most bytes of a credential that are looked at.
 pub const MAX_CREDENTIAL: usize = 32 * 1024;
@@ -128,11 +130,74 @@ pub fn verify(
     })
 }
 
+/// What a credential claims. Nothing of it has been verified.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claims {
+    /// Whom it is about; nobody accepts a credential without.
+    pub subject: Option<Identifier>,
+    /// The subject's latest change that the issuer knew.
+    pub subject_latest_change: Option<ChangeHash>,
+    /// Who says so.
+    pub issuer: Identifier,
+    /// What is said.
+    pub attributes: Attributes,
+    /// UNIX seconds.
+    pub created_at: u64,
+    /// UNIX seconds; this second included.
+    pub expires_at: u64,
+    /// End of the validity of the key that signed it, UNIX seconds.
+    pub key_expires_at: u64,
+}
+
+/// Reads an encoded [`CredentialAndPurposeKey`] to show it, without verifying anything.
+///
+/// # Errors
+/// [`CredentialError::TooLarge`], [`CredentialError::Wire`], [`CredentialError::Envelope`].
+pub fn read(bytes: &[u8]) -> Result<Claims, CredentialError> {
+    if bytes.len() > MAX_CREDENTIAL {
+        return Err(CredentialError::TooLarge);
+    }
+    let encoded: CredentialAndPurposeKey = decode_exact(bytes)?;
+    let (data, _) =
+        signed::unwrap::<CredentialData>(DataType::Credential, &encoded.credential.data)?;
+    let (attested, _) = signed::unwrap::<PurposeKeyAttestationData>(
+        DataType::PurposeKeyAttestation,
+        &encoded.purpose_key_attestation.data,
+    )?;
+    Ok(Claims {
+        subject: data.subject,
+        subject_latest_change: data.subject_latest_change_hash,
+        issuer: attested.subject,
+        attributes: data.subject_attributes,
+        created_at: data.created_at,
+        expires_at: data.expires_at,
+        key_expires_at: attested.expires_at,
+    })
+}
+
+/// Whom a credential is issued for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Subject {
+    /// The identity.
+    pub identifier: Identifier,
+    /// Its latest change, where its history is known. Nobody checks it.
+    pub latest_change: Option<ChangeHash>,
+}
+
+impl From<&Identity> for Subject {
+    fn from(identity: &Identity) -> Self {
+        Self {
+            identifier: identity.identifier(),
+            latest_change: Some(identity.latest().hash),
+        }
+    }
+}
+
 /// An issuer's credential key with its attestation.
 pub struct Issuer<'a> {
     vault: &'a dyn SigningVault,
-    key: culvert_proto::identity::PublicKey,
-    attestation: culvert_proto::credential::PurposeKeyAttestation,
+    key: PublicKey,
+    attestation: PurposeKeyAttestation,
     created_at: u64,
     expires_at: u64,
 }
@@ -144,9 +209,8 @@ impl<'a> Issuer<'a> {
     /// [`CredentialError::Wire`], [`CredentialError::Envelope`] or
     /// [`CredentialError::WrongPurpose`]; signatures are not checked.
     pub fn new(vault: &'a dyn SigningVault, attestation: &[u8]) -> Result<Self, CredentialError> {
-        let attestation: culvert_proto::credential::PurposeKeyAttestation =
-            decode_exact(attestation)?;
-        let (data, _) = signed::unwrap::<culvert_proto::credential::PurposeKeyAttestationData>(
+        let attestation: PurposeKeyAttestation = decode_exact(attestation)?;
+        let (data, _) = signed::unwrap::<PurposeKeyAttestationData>(
             DataType::PurposeKeyAttestation,
             &attestation.data,
         )?;
@@ -166,12 +230,29 @@ impl<'a> Issuer<'a> {
     /// Issues a credential about `subject` for `ttl_s` seconds, but not longer than the
     /// credential key is attested. The result is an encoded [`CredentialAndPurposeKey`].
     ///
+    /// Which names of attributes nobody may issue is up to the caller:
+    /// [`culvert_proto::policy::is_reserved_attribute`].
+    ///
     /// # Errors
     /// [`CredentialError::Vault`]; [`CredentialError::OutsidePurposeKey`] when the credential
-    /// key is not valid at `now_s`.
+    /// key is not valid at `now_s`; [`CredentialError::TooLarge`].
     pub fn issue(
         &self,
         subject: &Identity,
+        attributes: Attributes,
+        now_s: u64,
+        ttl_s: u64,
+    ) -> Result<Vec<u8>, CredentialError> {
+        self.issue_for(&subject.into(), attributes, now_s, ttl_s)
+    }
+
+    /// As [`Issuer::issue`], for a subject whose history may be unknown.
+    ///
+    /// # Errors
+    /// As [`Issuer::issue`].
+    pub fn issue_for(
+        &self,
+        subject: &Subject,
         attributes: Attributes,
         now_s: u64,
         ttl_s: u64,
@@ -180,17 +261,46 @@ impl<'a> Issuer<'a> {
             return Err(CredentialError::OutsidePurposeKey);
         }
         let data = CredentialData {
-            subject: Some(subject.identifier()),
-            subject_latest_change_hash: Some(subject.latest().hash),
+            subject: Some(subject.identifier),
+            subject_latest_change_hash: subject.latest_change,
             subject_attributes: attributes,
             created_at: now_s,
             expires_at: now_s.saturating_add(ttl_s).min(self.expires_at),
         };
         let (data, hash) = signed::wrap(DataType::Credential, &data);
         let signature = self.vault.sign(&self.vault.handle_of(&self.key)?, &hash)?;
-        Ok(encode(&CredentialAndPurposeKey {
+        let credential = encode(&CredentialAndPurposeKey {
             credential: Credential { data, signature },
             purpose_key_attestation: self.attestation.clone(),
-        }))
+        });
+        // Nobody would look at it.
+        if credential.len() > MAX_CREDENTIAL {
+            return Err(CredentialError::TooLarge);
+        }
+        Ok(credential)
     }
+}
+
+/// Issues a credential with a key that is made for it alone, out of `random`, and attested by
+/// `identity`, whose primary key is in the vault. Otherwise as [`Issuer::issue_for`]; the validity
+/// ends with the identity's.
+///
+/// # Errors
+/// As [`Issuer::issue_for`], and [`CredentialError::PurposeKey`] when the identity may not attest
+/// anything at this time.
+pub fn issue_once(
+    (vault, identity): (&dyn SigningVault, &Identity),
+    random: &Secret<32>,
+    subject: &Subject,
+    attributes: Attributes,
+    (now_s, ttl_s): (u64, u64),
+) -> Result<Vec<u8>, CredentialError> {
+    let mut own = SoftwareVault::new();
+    let key = own.generate(KeyType::Ed25519, random)?;
+    let public = PurposePublicKey::CredentialSigning(own.public_key(&key)?);
+    let until = now_s
+        .saturating_add(ttl_s)
+        .min(identity.latest().valid_until);
+    let attestation = purpose_key::attest_until(vault, identity, &public, now_s, until)?;
+    Issuer::new(&own, &attestation)?.issue_for(subject, attributes, now_s, ttl_s)
 }

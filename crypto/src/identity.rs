@@ -145,10 +145,26 @@ impl Identity {
         created_at: u64,
         valid_until: u64,
     ) -> Result<Self, IdentityError> {
+        self.rotate_and(vault, new_key, created_at, valid_until, false)
+    }
+
+    /// As [`Identity::rotate`]; `revoke_purpose_keys` sets the mark of that name in the change. No
+    /// known implementation looks at it: every rotation voids all attestations (11, section 10).
+    ///
+    /// # Errors
+    /// As [`Identity::rotate`].
+    pub fn rotate_and(
+        &self,
+        vault: &dyn SigningVault,
+        new_key: &SigningHandle,
+        created_at: u64,
+        valid_until: u64,
+        revoke_purpose_keys: bool,
+    ) -> Result<Self, IdentityError> {
         let data = ChangeData {
             previous_change: Some(self.latest.hash),
             primary_public_key: vault.public_key(new_key)?,
-            revoke_all_purpose_keys: false,
+            revoke_all_purpose_keys: revoke_purpose_keys,
             attestations_valid_from: created_at,
             attestations_valid_until: valid_until,
         };
@@ -232,6 +248,21 @@ impl Identity {
     #[must_use]
     pub fn change_hashes(&self) -> &[ChangeHash] {
         &self.hashes
+    }
+
+    /// The keys of all changes but the latest, oldest first: nobody needs their secrets any more.
+    #[must_use]
+    pub fn replaced_keys(&self) -> Vec<PublicKey> {
+        let history = decode_exact(&self.history).unwrap_or_default();
+        let mut keys: Vec<_> = links(&history)
+            .unwrap_or_default()
+            .iter()
+            .map(|change| change.key)
+            .collect();
+        keys.pop();
+        // A key may have been used again.
+        keys.retain(|key| *key != self.latest.key);
+        keys
     }
 
     /// How this (received) history relates to a known one.

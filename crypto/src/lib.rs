@@ -12,6 +12,7 @@
 //! | [`identity`] | change histories: create, rotate, verify, compare, remember |
 //! | [`purpose_key`] | statements of an identity about its keys |
 //! | [`credential`] | statements of an authority about somebody else |
+//! | [`ticket`] | who the project and the authority of an enrollment ticket are |
 //! | [`trust`] | who may be at the other end |
 //! | [`channel`] | the handshake and the transport that follows it |
 //!
@@ -27,6 +28,7 @@ pub mod primitives;
 pub mod purpose_key;
 pub mod secret;
 pub mod signed;
+pub mod ticket;
 pub mod trust;
 pub mod vault;
 

@@ -5,6 +5,9 @@
 //! in memory and lets a store persist what it holds.
 //! Specification: `protocol/10-vault.md` 1, 4, 5 and 6.
 
+pub mod der;
+pub mod sealed;
+
 use std::collections::HashMap;
 
 use culvert_proto::identity::{PublicKey, Signature};

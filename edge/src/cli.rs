@@ -1,21 +1,31 @@
 //! The command line.
 
+mod keys;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use culvert_crypto::Identifier;
 use culvert_crypto::trust::Trust;
-use culvert_crypto::vault::KeyType;
 use culvert_node::control::listen_address;
 use culvert_node::udp::RendezvousAt;
 
+use crate::authority::args::AuthorityCommand;
+use crate::credential::CredentialCommand;
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
 use crate::node::{self, NodeArgs};
 use crate::output::Output;
+use crate::policy::PolicyCommand;
+use crate::project::args::ProjectCommand;
 use crate::route;
 use crate::store::DEFAULT_NAME;
+use crate::trust::TrustArgs;
+
+pub use keys::{
+    CreateVaultArgs, IdentityCommand, KeyKind, MoveArgs, Protect, UnlockArgs, VaultCommand,
+};
 
 const COMMON: &str = "Options of all commands";
 
@@ -23,6 +33,13 @@ const AFTER_HELP: &str = "\
 Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.
 Results and events go to stdout, logs and errors to stderr. CULVERT_LOG sets what is logged (for
 example 'debug'); NO_COLOR switches colours off.";
+
+const VAULT_HELP: &str = "\
+Programs that use an encrypted vault need its passphrase when they start: --passphrase-file (a file of
+mode 0600, for example a credential of systemd), CULVERT_PASSPHRASE, or a terminal. What is in the
+environment can be read by other processes of the same user; a file can be taken away after the start.
+
+Exit status: 0 done, 1 runtime error, 2 wrong usage.";
 
 const OUTLET_EXAMPLE: &str = "\
 Example, beside the database:
@@ -55,9 +72,12 @@ Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.";
 #[derive(Debug, Parser)]
 #[command(name = "culvert-edge", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {
-    /// Directory for identities [default: $XDG_STATE_HOME/culvert or ~/.local/state/culvert]
+    /// Directory for identities and vaults [default: $XDG_STATE_HOME/culvert or ~/.local/state/culvert]
     #[arg(long, global = true, env = "CULVERT_HOME", value_name = "DIR", help_heading = COMMON)]
     pub home: Option<PathBuf>,
+    /// What opens encrypted vaults.
+    #[command(flatten)]
+    pub unlock: UnlockArgs,
     /// Form of what is printed.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text, help_heading = COMMON)]
     pub output: Output,
@@ -69,15 +89,30 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make and show identities.
+    /// Make, show, renew and compare identities.
     #[command(subcommand, after_help = AFTER_HELP)]
     Identity(IdentityCommand),
+    /// Say who may use a resource, and see what that decides.
+    #[command(subcommand, after_help = crate::policy::AFTER_HELP)]
+    Policy(PolicyCommand),
+    /// Issue, show and verify credentials: an identity's statements about another one.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Credential(CredentialCommand),
+    /// Make, show, move and delete vaults, where secret keys are.
+    #[command(subcommand, after_help = VAULT_HELP)]
+    Vault(VaultCommand),
     /// Let allowed edges reach a TCP service on this side.
     #[command(after_help = OUTLET_EXAMPLE)]
     Outlet(OutletArgs),
     /// Open a local TCP port that leads to an outlet.
     #[command(after_help = INLET_EXAMPLE)]
     Inlet(InletArgs),
+    /// Become a member of a project, and let others in.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Project(ProjectCommand),
+    /// Run the authority of a project, and manage its members and tickets.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Authority(AuthorityCommand),
     /// Run services for other nodes: pass messages on, answer them, exchange keys.
     #[command(after_help = node::EXAMPLE)]
     Node(NodeArgs),
@@ -87,46 +122,6 @@ pub enum Command {
     /// Runs a program that ends together with the process that asked for it.
     #[command(hide = true)]
     DemoChild(DemoChildArgs),
-}
-
-/// Make and show identities.
-#[derive(Debug, Subcommand)]
-pub enum IdentityCommand {
-    /// Make an identity; its keys stay in the state directory.
-    Create {
-        /// Its name on this machine.
-        #[arg(long, default_value = DEFAULT_NAME)]
-        name: String,
-        /// Type of its primary key.
-        #[arg(long = "type", value_enum, default_value_t = KeyKind::Ed25519)]
-        kind: KeyKind,
-    },
-    /// Show the identifier, which peers need for --allow.
-    Show {
-        /// Its name on this machine.
-        #[arg(long, default_value = DEFAULT_NAME)]
-        name: String,
-    },
-    /// List all identities.
-    List,
-}
-
-/// Type of a primary key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum KeyKind {
-    /// EdDSA over Curve25519.
-    Ed25519,
-    /// ECDSA with SHA-256 over P-256, as cloud key services have.
-    P256,
-}
-
-impl From<KeyKind> for KeyType {
-    fn from(kind: KeyKind) -> Self {
-        match kind {
-            KeyKind::Ed25519 => Self::Ed25519,
-            KeyKind::P256 => Self::P256,
-        }
-    }
 }
 
 /// Who may be at the other end.
@@ -230,6 +225,9 @@ pub struct OutletArgs {
     /// Who may use the outlet.
     #[command(flatten)]
     pub allow: AllowArgs,
+    /// Attributes and policies.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Identifier the relay must have; may be repeated [default: any]
     #[arg(long, value_name = "IDENTIFIER", value_parser = identifier)]
     #[arg(conflicts_with = "plain_registration")]
@@ -270,6 +268,16 @@ pub struct InletArgs {
     /// Who may be at the other end.
     #[command(flatten)]
     pub allow: AllowArgs,
+    /// Attributes and policies.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// Prove to the relay who this side is before anything is sent by way of it: relays that were started
+    /// with --require-authentication forward for nobody else.
+    #[arg(long)]
+    pub authenticate: bool,
+    /// With --authenticate: identifier the relay must have; may be repeated [default: any]
+    #[arg(long, value_name = "IDENTIFIER", value_parser = identifier, requires = "authenticate")]
+    pub relay_identity: Vec<Identifier>,
     /// Whether to leave the relay.
     #[command(flatten)]
     pub direct: DirectArgs,
@@ -302,7 +310,12 @@ pub struct DemoChildArgs {
     pub command: Vec<std::ffi::OsString>,
 }
 
-pub(crate) fn identifier(text: &str) -> Result<Identifier, String> {
+/// Reads an identifier.
+///
+/// # Errors
+///
+/// What one looks like.
+pub fn identifier(text: &str) -> Result<Identifier, String> {
     text.parse()
         .map_err(|_| "an identifier is I and 64 hexadecimal digits, see `identity show`".into())
 }

@@ -7,20 +7,36 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the command line |
+//! | [`identity`], [`vault`] | commands about identities and vaults |
 //! | [`route`] | from `--via` or a multiaddr to a path |
-//! | [`portal`] | running an outlet or an inlet |
+//! | [`policy`], [`credential`] | commands: who may use what, and who says who is what |
+//! | [`trust`], [`renewal`] | who is believed, what is shown, who may use a portal |
+//! | [`portal`], [`events`] | running an outlet or an inlet |
+//! | [`authority`] | who the members of a project are, and what they may do |
+//! | [`project`] | being a member of projects |
 //! | [`node`] | running services for other nodes |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
+pub mod authority;
 pub mod cli;
 pub mod commands;
+pub mod credential;
 pub mod demo;
+pub mod duration;
 pub mod endpoint;
+pub mod events;
+pub mod given;
+pub mod identity;
 pub mod node;
 pub mod output;
+pub mod policy;
 pub mod portal;
 pub mod process;
+pub mod project;
+pub mod renewal;
 pub mod route;
+pub mod trust;
+pub mod vault;
 
 pub use culvert_node::{failure, store};
 
@@ -43,23 +59,30 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     match process::start_logging().and_then(|()| run(&cli)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.end(cli.output == Output::Json),
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Failure> {
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
-        Command::Demo(args) => return demo::run(args, cli.output),
+        Command::Demo(args) => return demo::run(args, cli.output).map(|()| ExitCode::SUCCESS),
         Command::DemoChild(args) => return Err(demo::child::become_program(args)),
         _ => {}
     }
-    let store = Store::open(cli.home.clone())?;
-    match &cli.command {
-        Command::Identity(command) => commands::identity(&store, command, cli.output),
+    let store = Store::open(cli.home.clone())?.with_unlock(cli.unlock.unlock());
+    let store = vault::with_services(store);
+    let done = match &cli.command {
+        Command::Policy(command) => return policy::run(&store, command, cli.output),
+        Command::Credential(command) => credential::run(&store, command, cli.output),
+        Command::Identity(command) => identity::run(&store, command, cli.output),
+        Command::Vault(command) => vault::run(&store, command, cli.output),
         Command::Outlet(args) => portal::outlet(&store, args, cli.output),
         Command::Inlet(args) => portal::inlet(&store, args, cli.output),
+        Command::Project(command) => project::run(&store, command, cli.output),
+        Command::Authority(command) => authority::run(&store, command, cli.output),
         Command::Node(args) => node::run(&store, args, cli.output),
         Command::Demo(_) | Command::DemoChild(_) => Ok(()),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -5,9 +5,7 @@ use std::rc::Rc;
 
 use clap::{Args, ValueEnum};
 use culvert_crypto::Identifier;
-use culvert_crypto::channel::Endpoint;
 use culvert_crypto::trust::Trust;
-use culvert_node::SeenHistories;
 use culvert_node::channel::{API, ChannelListener, KEY_EXCHANGER};
 use culvert_node::control::listen_address;
 use culvert_node::hop::{HOP, Hop};
@@ -18,14 +16,17 @@ use culvert_node::session::{
 };
 use culvert_node::shard::Shard;
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
+use culvert_proto::policy::ResourceType;
 use serde_json::json;
 
 use crate::cli::{AllowArgs, RunArgs, identifier, relay_name};
 use crate::endpoint::HostPort;
+use crate::events::report_events;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::portal::{Ready, add, credentials, report_events, warn_about};
+use crate::portal::{Ready, add, warn_about};
 use crate::store::{DEFAULT_NAME, Store};
+use crate::trust::{Standing, TrustArgs};
 
 /// Shown behind the help of the command.
 pub(crate) const EXAMPLE: &str = "\
@@ -189,11 +190,15 @@ impl NodeArgs {
 /// When it cannot start. What happens later is reported and retried.
 pub fn run(store: &Store, args: &NodeArgs, output: Output) -> Result<(), Failure> {
     let trust = args.trust()?;
-    let mut ready = Ready::new(store, &args.run_args())?;
+    let resource = (ResourceType::Other("node".into()), "node");
+    let standing = Standing::new(store, &args.identity, &TrustArgs::default(), resource)?;
+    let mut ready = Ready::new(standing, &args.run_args())?;
     ready.config.listen = Some(args.listen);
     // Peers of this node are strangers to each other: nobody may hold up others for long.
     ready.config.limits.stall_timeout_ms = Limits::default().stall_timeout_ms;
-    trust.iter().for_each(warn_about);
+    trust
+        .iter()
+        .for_each(|trust| warn_about(trust, &args.allow));
     let (registered, news) = Reporter::new();
     let (mut nexts, mut events) = (Vec::new(), Vec::new());
     for next in &args.to {
@@ -204,7 +209,7 @@ pub fn run(store: &Store, args: &NodeArgs, output: Output) -> Result<(), Failure
         nexts.push((NextPlan { name, host, port }, reporter));
     }
     let part = NodePart {
-        endpoint: ready.endpoint.clone(),
+        standing: ready.standing.clone(),
         services: args.service.clone(),
         access: Access {
             plain: args.plain,
@@ -214,7 +219,6 @@ pub fn run(store: &Store, args: &NodeArgs, output: Output) -> Result<(), Failure
         trust,
         nexts,
         registration: args.registration().map(|plan| (plan, registered)),
-        histories: SeenHistories::default(),
     };
     let node = ready.start(move |shard| part.set_up(shard))?;
     let address = node.address().unwrap_or(args.listen);
@@ -229,7 +233,7 @@ pub fn run(store: &Store, args: &NodeArgs, output: Output) -> Result<(), Failure
     report_events(
         move || news.recv_blocking().ok(),
         args.name.clone().unwrap_or_default(),
-        ready.identifier,
+        ready.standing.identifier,
         output,
     );
     ready.run(node);
@@ -280,13 +284,12 @@ impl Access {
 /// What the node is made of.
 #[derive(Clone)]
 struct NodePart {
-    endpoint: Endpoint,
+    standing: Standing,
     services: Vec<Service>,
     access: Access,
     trust: Option<Trust>,
     nexts: Vec<(NextPlan, Reporter)>,
     registration: Option<(RegistrationPlan, Reporter)>,
-    histories: SeenHistories,
 }
 
 impl NodePart {
@@ -322,7 +325,7 @@ impl NodePart {
         }
         if let Some((plan, reporter)) = self.registration.clone() {
             let trust = Trust::OneOf(Vec::new());
-            let credentials = credentials(&self.endpoint, &trust, &self.histories);
+            let credentials = self.standing.credentials(&trust);
             shard.spawn(keep_registered(shard.clone(), plan, credentials, reporter));
         }
     }
@@ -330,7 +333,7 @@ impl NodePart {
     fn listen_for_channels(&self, shard: &Shard, for_keys: bool) {
         let Some(trust) = &self.trust else { return };
         let flow = shard.accepted_channels_flow();
-        let credentials = || credentials(&self.endpoint, trust, &self.histories);
+        let credentials = || self.standing.credentials(trust);
         let mut listeners: Vec<(&[u8], Rc<dyn Worker>)> =
             vec![(API, Rc::new(ChannelListener::new(credentials(), flow)))];
         if for_keys {

@@ -1,38 +1,38 @@
 //! Running an outlet or an inlet in the foreground.
 
-use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use culvert_crypto::Identifier;
-use culvert_crypto::channel::Endpoint;
 use culvert_crypto::trust::Trust;
-use culvert_node::channel::{API, ChannelListener, Credentials};
+use culvert_node::channel::{API, ChannelListener};
+use culvert_node::control;
 use culvert_node::limits::Limits;
 use culvert_node::node::{Node, NodeConfig};
 use culvert_node::portal::{Inlet, Lanes, OUTLET, Outlet, Target};
-use culvert_node::session::{
-    Event, PathPlan, RegistrationPlan, Reporter, keep_path, keep_registered,
-};
+use culvert_node::session::{PathPlan, RegistrationPlan, Reporter, keep_path, keep_registered};
 use culvert_node::shard::Shard;
 use culvert_node::udp::{DirectOffer, RendezvousAt};
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
-use culvert_node::{SeenHistories, control};
+use culvert_proto::policy::ResourceType;
 use culvert_proto::portal::Config;
 use serde_json::{Value, json};
 
-use crate::cli::{InletArgs, OutletArgs, RunArgs};
-use crate::commands::identity_for_use;
+use crate::cli::{AllowArgs, InletArgs, OutletArgs, RunArgs};
+use crate::events::report_events;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::process;
 use crate::route;
 use crate::store::Store;
+use crate::trust::Standing;
 
 /// How long an inlet's shard may take to start listening.
 const START: Duration = Duration::from_secs(10);
+
+/// Name of an inlet as a resource of policies where its route does not give one.
+const INLET: &str = "inlet";
 
 /// Runs an outlet until a signal.
 ///
@@ -40,11 +40,13 @@ const START: Duration = Duration::from_secs(10);
 ///
 /// When it cannot start. What happens later is reported and retried.
 pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Failure> {
-    let trust = args.allow.trust()?;
-    let mut ready = Ready::new(store, &args.run)?;
+    let trust = args.trust.trust(&args.allow)?;
+    let resource = (ResourceType::TcpOutlet, args.name.as_str());
+    let standing = Standing::new(store, &args.run.identity, &args.trust, resource)?;
+    let mut ready = Ready::new(standing, &args.run)?;
     let (reporter, events) = Reporter::new();
     let part = OutletPart {
-        endpoint: ready.endpoint.clone(),
+        standing: ready.standing.clone(),
         target: Target {
             host: args.to.host.clone(),
             port: args.to.port,
@@ -63,16 +65,15 @@ pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Fa
         },
         rendezvous: args.direct.rendezvous((&args.relay.host, args.relay.port)),
         reporter,
-        histories: SeenHistories::default(),
     };
-    warn_about(&trust);
+    warn_about(&trust, &args.allow);
     let node = ready.start(move |shard| part.set_up(shard, &trust))?;
     let started = json!({ "name": args.name, "to": args.to.to_string() });
     ready.announce(&node, "outlet", &started, output);
     report_events(
         move || events.recv_blocking().ok(),
         args.name.clone(),
-        ready.identifier,
+        ready.standing.identifier,
         output,
     );
     ready.run(node);
@@ -86,7 +87,9 @@ pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Fa
 /// When it cannot start. What happens later is reported and retried.
 pub fn inlet(store: &Store, args: &InletArgs, output: Output) -> Result<(), Failure> {
     let plan = plan(args)?;
-    let mut ready = Ready::new(store, &args.run)?;
+    let resource = (ResourceType::TcpInlet, args.via.as_deref().unwrap_or(INLET));
+    let standing = Standing::new(store, &args.run.identity, &args.trust, resource)?;
+    let mut ready = Ready::new(standing, &args.run)?;
     let listener = process::listen(&args.from)?;
     let (reporter, events) = Reporter::new();
     let node = ready.start(|shard| open_services(shard, false))?;
@@ -100,7 +103,7 @@ pub fn inlet(store: &Store, args: &InletArgs, output: Output) -> Result<(), Fail
     report_events(
         move || events.recv_blocking().ok(),
         String::new(),
-        ready.identifier,
+        ready.standing.identifier,
         output,
     );
     ready.run(node);
@@ -113,8 +116,7 @@ const STALL_TIMEOUT_MS: u64 = 60_000;
 
 /// Everything a portal needs before its node starts.
 pub(crate) struct Ready {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) identifier: Identifier,
+    pub(crate) standing: Standing,
     pub(crate) config: NodeConfig,
     signals: signal_hook::iterator::Signals,
     metrics: Option<(TcpListener, SocketAddr)>,
@@ -122,14 +124,12 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    pub(crate) fn new(store: &Store, run: &RunArgs) -> Result<Self, Failure> {
-        let stored = identity_for_use(store, &run.identity)?;
+    pub(crate) fn new(standing: Standing, run: &RunArgs) -> Result<Self, Failure> {
         let signals = process::end_signals()?;
         process::raise_file_limit();
         let metrics = run.metrics.map(listen_for_metrics).transpose()?;
         Ok(Self {
-            endpoint: stored.endpoint()?,
-            identifier: stored.identifier(),
+            standing,
             config: NodeConfig {
                 shards: run.shards.into(),
                 listen: None,
@@ -164,7 +164,7 @@ impl Ready {
         let mut event = json!({
             "event": "starting",
             "role": role,
-            "identifier": self.identifier.to_string(),
+            "identifier": self.standing.identifier.to_string(),
             "driver": node.driver(),
             "shards": node.shards(),
             "metrics": self.metrics_at.map(|at| at.to_string()),
@@ -175,7 +175,7 @@ impl Ready {
         output.print(
             format!(
                 "{role} as {} ({}, shards: {})",
-                self.identifier,
+                self.standing.identifier,
                 node.driver(),
                 node.shards()
             ),
@@ -191,7 +191,7 @@ impl Ready {
     }
 }
 
-fn listen_for_metrics(at: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+pub(crate) fn listen_for_metrics(at: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     TcpListener::bind(at)
         .and_then(|listener| {
             let at = listener.local_addr()?;
@@ -200,7 +200,7 @@ fn listen_for_metrics(at: SocketAddr) -> Result<(TcpListener, SocketAddr), Failu
         .map_err(|error| no_metrics(at, &error))
 }
 
-fn no_metrics(at: SocketAddr, error: &std::io::Error) -> Failure {
+pub(crate) fn no_metrics(at: SocketAddr, error: &std::io::Error) -> Failure {
     Failure::new(
         format!("cannot serve metrics on {at}: {error}"),
         "choose another --metrics address",
@@ -216,21 +216,9 @@ fn config(run: &RunArgs) -> Config {
     }
 }
 
-pub(crate) fn warn_about(trust: &Trust) {
-    if *trust == Trust::Anyone {
+pub(crate) fn warn_about(trust: &Trust, allow: &AllowArgs) {
+    if *trust == Trust::Anyone && allow.allow_any {
         tracing::warn!("--allow-any: whoever reaches the relay can be at the other end");
-    }
-}
-
-pub(crate) fn credentials(
-    endpoint: &Endpoint,
-    trust: &Trust,
-    histories: &SeenHistories,
-) -> Credentials {
-    Credentials {
-        endpoint: endpoint.clone(),
-        trust: trust.clone(),
-        histories: Rc::new(RefCell::new(histories.clone())),
     }
 }
 
@@ -267,19 +255,21 @@ fn open_services(shard: &Shard, plain: bool) {
 /// What each shard of an outlet is made of.
 #[derive(Clone)]
 struct OutletPart {
-    endpoint: Endpoint,
+    standing: Standing,
     target: Target,
     config: Config,
     plan: RegistrationPlan,
     rendezvous: Option<RendezvousAt>,
     reporter: Reporter,
-    histories: SeenHistories,
 }
 
 impl OutletPart {
     fn set_up(&self, shard: &Shard, trust: &Trust) {
         open_services(shard, self.plan.trust.is_none());
-        let credentials = credentials(&self.endpoint, trust, &self.histories);
+        let credentials = self.standing.credentials(trust);
+        if shard.number() == 0 {
+            self.standing.keep_fresh(shard);
+        }
         let channels = ChannelListener::new(credentials.clone(), shard.accepted_channels_flow());
         add(shard, API, Rc::new(channels), |key| {
             shard.open_to_all(key);
@@ -288,6 +278,7 @@ impl OutletPart {
         });
         // Reachable through channels only: those end at peers that `trust` allows.
         let outlet = Outlet::new(self.target.clone(), self.config);
+        let outlet = outlet.guarded(self.standing.guard.clone());
         add(shard, OUTLET, Rc::new(outlet), |key| {
             shard.open_to_channels(key);
         });
@@ -312,7 +303,7 @@ impl OutletPart {
 fn plan(args: &InletArgs) -> Result<PathPlan, Failure> {
     let mut plan = match (&args.route, &args.relay, &args.via) {
         (Some(text), _, _) => {
-            let trust = match args.allow.trust() {
+            let trust = match args.trust.trust(&args.allow) {
                 // Without a channel nobody is asked who they are.
                 Err(_) if args.insecure && !text.contains("/secure/") => Trust::Anyone,
                 trust => trust?,
@@ -320,7 +311,7 @@ fn plan(args: &InletArgs) -> Result<PathPlan, Failure> {
             route::parse(text, &trust, args.insecure)
                 .map_err(|error| Failure::usage(format!("--route: {error}"), error.hint()))?
         }
-        (None, Some(relay), Some(via)) => route::via(relay, via, args.allow.trust()?)
+        (None, Some(relay), Some(via)) => route::via(relay, via, args.trust.trust(&args.allow)?)
             .map_err(|error| Failure::usage(format!("--via: {error}"), ""))?,
         _ => {
             return Err(Failure::usage(
@@ -329,13 +320,19 @@ fn plan(args: &InletArgs) -> Result<PathPlan, Failure> {
             ));
         }
     };
+    if args.authenticate {
+        plan.admission = Some(match args.relay_identity.as_slice() {
+            [] => Trust::Anyone,
+            known => Trust::OneOf(known.to_vec()),
+        });
+    }
     plan.direct = args.direct.rendezvous((&plan.host, plan.port));
     if plan.direct.is_some() && plan.legs.is_empty() {
         let hint = "leave --direct out, or use a route with /secure/";
         return Err(Failure::usage("--direct needs a secure channel", hint));
     }
     match plan.legs.last() {
-        Some(last) => warn_about(&last.trust),
+        Some(last) => warn_about(&last.trust, &args.allow),
         None => tracing::warn!("--insecure: everybody between can read and change the data"),
     }
     Ok(plan)
@@ -370,14 +367,16 @@ fn start_inlet(
         Failure::new(format!("cannot start the inlet: {error}"), "try again")
     };
     let (lanes, ends) = Lanes::new(node.shards());
-    let histories = SeenHistories::default();
     for (shard, end) in ends.into_iter().enumerate() {
         let (plan, reporter) = (plan.clone(), reporter.clone());
-        let (endpoint, histories) = (ready.endpoint.clone(), histories.clone());
+        let standing = ready.standing.clone();
         let start = move |shard: &Shard| {
-            let paths = end.start(shard, config);
+            let paths = end.start(shard, config, Some(standing.guard.clone()));
             // The legs of the plan say who may answer.
-            let credentials = credentials(&endpoint, &Trust::OneOf(Vec::new()), &histories);
+            let credentials = standing.credentials(&Trust::OneOf(Vec::new()));
+            if shard.number() == 0 {
+                standing.keep_fresh(shard);
+            }
             shard.spawn(keep_path(shard.clone(), plan, credentials, paths, reporter));
         };
         node.on_shard(shard, start).map_err(failed)?;
@@ -389,64 +388,5 @@ fn start_inlet(
     match answers.recv_timeout(START) {
         Ok(started) => started.map(|inlet| inlet.address).map_err(failed),
         Err(_) => Err(failed(std::io::ErrorKind::TimedOut.into())),
-    }
-}
-
-/// Prints what the session reports, on a thread of its own; `next` waits for the next event.
-pub(crate) fn report_events(
-    next: impl Fn() -> Option<Event> + Send + 'static,
-    name: String,
-    identifier: Identifier,
-    output: Output,
-) {
-    let own = identifier.to_string();
-    let print = move |event| report_event(&event, &name, &own, output);
-    let thread = std::thread::Builder::new().name("events".into());
-    if let Err(error) = thread.spawn(move || std::iter::from_fn(next).for_each(print)) {
-        tracing::error!(%error, "events will not be printed");
-    }
-}
-
-fn report_event(event: &Event, name: &str, own: &str, output: Output) {
-    match event {
-        Event::Registered {
-            address,
-            relay,
-            identity,
-        } => {
-            let by = identity.map(|identity| identity.to_string());
-            let text = match &by {
-                Some(by) => format!("registered as {name} ({address}) at {relay}, which is {by}"),
-                None => format!("registered as {name} ({address}) at {relay}, in clear"),
-            };
-            let event = json!({
-                "event": "registered",
-                "name": name,
-                "address": address,
-                "relay": relay,
-                "relay_identifier": by,
-                "identifier": own,
-            });
-            output.print(text, &event);
-        }
-        Event::Up { peer } => {
-            let peer = peer.map(|peer| peer.to_string());
-            let text = match &peer {
-                Some(peer) => format!("up: secure channel to {peer}"),
-                None => "up, in clear".to_owned(),
-            };
-            output.print(text, &json!({ "event": "up", "peer": peer }));
-        }
-        Event::Direct { to } => {
-            let to = to.to_string();
-            let text = format!("direct: new streams go over UDP to {to}");
-            output.print(text, &json!({ "event": "direct", "address": to }));
-        }
-        Event::Relayed { reason } => output.print(
-            format!("relayed: {reason}"),
-            &json!({ "event": "relayed", "reason": reason }),
-        ),
-        // The log on stderr has it for people.
-        Event::Down { reason } => output.emit(&json!({ "event": "down", "reason": reason })),
     }
 }

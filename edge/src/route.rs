@@ -8,6 +8,7 @@
 use culvert_crypto::trust::Trust;
 use culvert_node::channel::API;
 use culvert_node::portal::OUTLET;
+use culvert_node::session::request::Place;
 use culvert_node::session::{Leg, PathPlan};
 use culvert_proto::forwarder::{self, PREFIX, REGISTER};
 use culvert_proto::limits::{MAX_ADDRESS, MAX_HOPS};
@@ -81,6 +82,7 @@ pub fn via(relay: &HostPort, via: &str, trust: Trust) -> Result<PathPlan, String
             trust,
         }],
         tail: vec![OUTLET.to_vec()],
+        admission: None,
         direct: None,
     })
 }
@@ -153,7 +155,38 @@ pub fn parse(text: &str, trust: &Trust, insecure: bool) -> Result<PathPlan, Rout
         port: first.port,
         legs,
         tail: hops,
+        admission: None,
         direct: None,
+    })
+}
+
+/// Where services are that a secure channel leads to: a node and the services on the way to its channel
+/// listener, `/dnsaddr/HOST/tcp/PORT/service/api`.
+///
+/// # Errors
+///
+/// [`RouteError`].
+pub fn place(text: &str) -> Result<Place, RouteError> {
+    let address: MultiAddr = text.parse()?;
+    let (first, parts) = first_node(address.parts())?;
+    if parts.len() > MAX_HOPS {
+        return Err(RouteError::TooLong);
+    }
+    let hop = |part: &Part| match part {
+        Part::Service(name) | Part::Worker(name) | Part::Secure(name) => match name.len() {
+            0..=MAX_ADDRESS => Ok(name.clone().into_bytes()),
+            _ => Err(RouteError::PartTooLong),
+        },
+        part => Err(RouteError::Foreign(part.to_string())),
+    };
+    let hops: Vec<_> = parts.iter().map(hop).collect::<Result<_, _>>()?;
+    if hops.is_empty() {
+        return Err(RouteError::NoOutlet);
+    }
+    Ok(Place {
+        host: first.host,
+        port: first.port,
+        hops,
     })
 }
 

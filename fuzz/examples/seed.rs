@@ -30,7 +30,40 @@ fn main() -> io::Result<()> {
     write("change_history", change_histories())?;
     write("datagram", datagrams())?;
     write("puncture", punctures())?;
-    write("steady", segments())
+    write("steady", segments())?;
+    write("request", requests())?;
+    write("ticket", tickets())?;
+    write("policy", policies())?;
+    write("credential", credentials())
+}
+
+/// Envelopes, and bodies of answers alone.
+fn requests() -> Vec<Vec<u8>> {
+    let envelopes = hex_members("requests", &["payload_hex", "cbor_hex"]);
+    let authority = hex_members("authority_services", &["payload_on_the_wire", "body"]);
+    [envelopes, authority].concat()
+}
+
+/// One ticket in all its forms.
+fn tickets() -> Vec<Vec<u8>> {
+    const HISTORY: &str = "81825837830101583285f68200815820245ba33c7729dce1c94d8c1a00fcf89a7af33689\
+        d4563176f9dffbdd147d4488f41a66e2ee7b1a79aef17b820081584070856bb8da621154a39c894a2fedded55257\
+        715b00940b9cffe54b51d87889aff2c077124ee6e0e1c2e711688470affbc65d909c87acf4e41d38bdfb03e2000d";
+    let (route, code) = ("/ip4/127.0.0.1/tcp/4001/service/api", "07".repeat(32));
+    let normal = format!("{route},I{code},p,{code},{HISTORY},{HISTORY},{route}");
+    let json = format!(
+        r#"{{"one_time_code":"{code}","project_route":{{"id":"api","route":"{route}"}},"project_identifier":"I{code}","project_name":"p","project_change_history":"{HISTORY}","authority_change_history":"{HISTORY}","authority_route":"{route}"}}"#
+    );
+    let legacy = format!(
+        r#"{{"one_time_code":"{code}","project":{{"id":"api","name":"p","access_route":"{route}","identity":null,"authority_access_route":"{route}","authority_identity":"{HISTORY}","project_change_history":"{HISTORY}"}}}}"#
+    );
+    let forms = [normal, json, legacy];
+    let digits = forms.each_ref().map(hex::encode);
+    forms
+        .into_iter()
+        .chain(digits)
+        .map(String::into_bytes)
+        .collect()
 }
 
 /// Replaces the seeds of one target.
@@ -318,6 +351,39 @@ fn segments() -> Vec<Vec<u8>> {
         let segment = [&[kind][..], &u64::to_be_bytes(number), b"\x0fx"].concat();
         let forged = [&[1 << 1, 0, segment.len() as u8][..], &segment].concat();
         seeds.push([&pushes[..], &forged, &event(4, 0, 0).repeat(9)].concat());
+    }
+    seeds
+}
+
+/// The texts of the vectors, which are of every kind.
+fn policies() -> Vec<Vec<u8>> {
+    let path = home().join("../tests/vectors/abac_policies.json");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let vectors: Value = serde_json::from_str(&text).expect("JSON");
+    let vectors = vectors["expression_vectors"].as_array().expect("vectors");
+    let texts = vectors
+        .iter()
+        .filter_map(|vector| vector["policy"].as_str());
+    // The groups of the vectors are longer than this step.
+    let some = texts.step_by(3);
+    some.map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// Recorded credentials as they are, and changes to a genuine one.
+fn credentials() -> Vec<Vec<u8>> {
+    let recorded = hex_members("credentials", &["credential_and_purpose_key_cbor"]);
+    let mut seeds: Vec<Vec<u8>> = recorded
+        .iter()
+        .map(|seed| [&[0], &seed[..]].concat())
+        .collect();
+    let genuine = culvert_fuzz::genuine_credential();
+    seeds.push([&[0], &genuine[..]].concat());
+    seeds.push(vec![1]);
+    // A bit of the credential, of the attestation and of both signatures; the last byte cut off.
+    let end = genuine.len() as u16;
+    for offset in [8, 60, end / 2, end - 10, 2 * end - 1] {
+        let [high, low] = offset.to_be_bytes();
+        seeds.push(vec![1, high, low, 1]);
     }
     seeds
 }

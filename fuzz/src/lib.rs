@@ -19,32 +19,40 @@
 
 mod cbor;
 mod change_history;
+mod credential;
 mod datagram;
 mod frame;
 mod handshake;
 mod input;
 mod message_rewrite;
+mod policy;
 mod portal;
 mod puncture;
+mod request;
 mod steady;
+mod ticket;
 mod transport;
 
 pub use cbor::cbor;
 pub use change_history::change_history;
+pub use credential::{credential, genuine_credential};
 pub use datagram::datagram;
 pub use frame::frame;
 pub use handshake::{genuine_handshake, handshake};
 pub use message_rewrite::message_rewrite;
+pub use policy::policy;
 pub use portal::portal;
 pub use puncture::puncture;
+pub use request::request;
 pub use steady::steady;
+pub use ticket::ticket;
 pub use transport::transport;
 
 /// A target: its name, which is also that of its corpus, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 14] = [
     ("frame", frame),
     ("message_rewrite", message_rewrite),
     ("cbor", cbor),
@@ -55,4 +63,8 @@ pub const TARGETS: [Target; 10] = [
     ("datagram", datagram),
     ("puncture", puncture),
     ("steady", steady),
+    ("policy", policy),
+    ("credential", credential),
+    ("request", request),
+    ("ticket", ticket),
 ];

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::store::StoreError;
 
@@ -23,6 +23,8 @@ pub struct Failure {
     pub hint: String,
     /// Whether it was asked for something that makes no sense.
     pub usage: bool,
+    /// What programs tell it from others by; may be empty.
+    pub reason: &'static str,
 }
 
 impl Failure {
@@ -32,7 +34,14 @@ impl Failure {
             message: message.to_string(),
             hint: hint.to_string(),
             usage: false,
+            reason: "",
         }
+    }
+
+    /// The same, with a word that programs tell it from others by.
+    #[must_use]
+    pub fn because(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
     }
 
     /// Wrong usage: the process exits with 2.
@@ -49,7 +58,7 @@ impl Failure {
     pub fn end(&self, json: bool) -> ExitCode {
         let Self { message, hint, .. } = self;
         let text = match (json, hint.as_str()) {
-            (true, _) => json!({ "error": { "message": message, "hint": hint } }).to_string(),
+            (true, _) => self.json().to_string(),
             (false, "") => format!("error: {message}"),
             (false, _) => format!("error: {message}\n  hint: {hint}"),
         };
@@ -59,10 +68,21 @@ impl Failure {
             return ExitCode::from(2);
         }
         if json {
-            let event = json!({ "event": "failed", "error": message, "hint": hint });
+            let mut event = json!({ "event": "failed", "error": message, "hint": hint });
+            if !self.reason.is_empty() {
+                event["reason"] = self.reason.into();
+            }
             let _ = writeln!(io::stdout(), "{event}");
         }
         ExitCode::FAILURE
+    }
+
+    fn json(&self) -> Value {
+        let mut error = json!({ "message": self.message, "hint": self.hint });
+        if !self.reason.is_empty() {
+            error["reason"] = self.reason.into();
+        }
+        json!({ "error": error })
     }
 }
 

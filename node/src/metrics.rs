@@ -115,6 +115,8 @@ counters! {
     segments_again: "counter", "culvert_segments_again_total", "Segments of direct paths sent again after a loss.";
     /// Answers of the rendezvous service.
     rendezvous_answers: "counter", "culvert_rendezvous_answers_total", "Answers of the rendezvous service.";
+    /// Requests that an authority carried out.
+    authority_answers: "counter", "culvert_authority_requests_total", "Requests that the authority carried out.";
     /// Bytes of buffers in use, or kept for use soon.
     memory: "gauge", "culvert_memory_bytes", "Bytes of message buffers held.";
     /// Payload bytes copied because a message had no room for its new head.

@@ -111,6 +111,50 @@ reasons! {
         TooManyPaths => "too_many_paths",
         /// A UDP address is missing in a route.
         NotUdp => "not_udp",
+        /// A credential was shown that is none, or whose content is not understood.
+        CredentialMalformed => "credential_malformed",
+        /// The issuer of a credential is no accepted authority, or its key is not attested.
+        CredentialIssuer => "credential_issuer",
+        /// The key that signed a credential is for something else.
+        CredentialPurpose => "credential_purpose",
+        /// The signature of a credential is wrong.
+        CredentialForged => "credential_forged",
+        /// A credential is about somebody else than who showed it.
+        CredentialSubject => "credential_subject",
+        /// A credential is not valid yet.
+        CredentialEarly => "credential_early",
+        /// A credential has expired.
+        CredentialExpired => "credential_expired",
+        /// A request to an authority makes no sense.
+        AuthorityRequest => "authority_request",
+        /// More requests wait for an authority than may.
+        AuthorityBusy => "authority_busy",
+        /// An authority has as many members or tickets as it may have.
+        AuthorityFull => "authority_full",
+        /// An authority cannot use its database or its keys.
+        AuthorityFailed => "authority_failed",
+        /// Somebody who is no member asks an authority for a credential.
+        NotMember => "not_member",
+        /// Only enrollers may ask an authority for this.
+        NotEnroller => "not_enroller",
+        /// Only admins may ask an authority for this.
+        NotAdmin => "not_admin",
+        /// An authority is asked about a member that it does not have.
+        NoSuchMember => "no_such_member",
+        /// Attributes that no member may have.
+        MemberAttributes => "member_attributes",
+        /// A ticket was shown by who is a member already.
+        AlreadyMember => "already_member",
+        /// A ticket was shown that was never issued.
+        TicketUnknown => "ticket_unknown",
+        /// A ticket was shown after its time.
+        TicketExpired => "ticket_expired",
+        /// A ticket was shown that was used as often as it may be.
+        TicketUsed => "ticket_used",
+        /// A ticket was shown that was taken back.
+        TicketRevoked => "ticket_revoked",
+        /// A policy denies it.
+        PolicyDenied => "policy_denied",
         /// A host asks the rendezvous service too often.
         AskedTooOften => "asked_too_often",
     }
@@ -155,6 +199,8 @@ reasons! {
         Replaced => "replaced",
         /// It moved to another shard.
         Moved => "moved",
+        /// A policy does not allow it, or not any more.
+        Denied => "denied",
         /// The node closed it.
         Local => "local",
         /// The node is shutting down.

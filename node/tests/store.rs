@@ -4,8 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use culvert_crypto::vault::KeyType;
-use culvert_node::store::{DEFAULT_NAME, Store, StoreError};
+use culvert_crypto::primitives::curve25519::x25519_public_key;
+use culvert_crypto::secret::Secret;
+use culvert_crypto::vault::{KeyType, SoftwareVault};
+use culvert_node::store::{DEFAULT_NAME, Rotation, Store, StoreError};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Some time in 2026.
@@ -16,6 +19,51 @@ fn store() -> (TempDir, Store) {
     let directory = tempfile::tempdir().expect("directory");
     let store = Store::open(Some(directory.path().join("a/b"))).expect("store");
     (directory, store)
+}
+
+/// Writes the file of an identity as it was before there were vaults, with the keys of one that is in
+/// the default vault.
+fn write_inline(store: &Store, name: &str) {
+    let path = store.path(name).expect("path");
+    let read = |path: &Path| -> Value {
+        serde_json::from_str(&fs::read_to_string(path).expect("read")).expect("JSON")
+    };
+    let identity = read(&path);
+    let vault = read(&store.vault_path(DEFAULT_NAME).expect("path"));
+    let stored = store.load(name).expect("an identity");
+    let key = |secret: &Value| -> [u8; 32] {
+        let bytes = hex::decode(secret["secret"].as_str().expect("text")).expect("digits");
+        bytes.try_into().expect("32 bytes")
+    };
+    let primary = vault["keys"]["signing"].as_array().expect("keys").iter();
+    let primary = primary.clone().find(|one| {
+        let mut vault = SoftwareVault::new();
+        let key_type = KeyType::from_name(one["type"].as_str().expect("text")).expect("type");
+        vault
+            .import_signing(key_type, Secret::new(key(one)))
+            .ok()
+            .as_ref()
+            == Some(stored.handle())
+    });
+    let primary = primary.expect("the primary key");
+    let channel = vault["keys"]["channel"].as_array().expect("keys").iter();
+    let channel = channel.clone().find(|one| {
+        let public = x25519_public_key(&Secret::new(key(one)));
+        identity["channel"]["public_key"] == hex::encode(public)
+    });
+    let text = serde_json::json!({
+        "version": 1,
+        "name": name,
+        "identifier": identity["identifier"],
+        "change_history": identity["change_history"],
+        "key_type": primary["type"],
+        "primary_secret": primary["secret"],
+        "channel": {
+            "secret": channel.expect("the channel key")["secret"],
+            "attestation": identity["channel"]["attestation"],
+        },
+    });
+    fs::write(&path, serde_json::to_string_pretty(&text).expect("JSON")).expect("write");
 }
 
 fn mode(path: &Path) -> u32 {
@@ -45,21 +93,27 @@ fn only_the_owner_may_read() {
     store.create("x", KeyType::Ed25519, NOW).expect("create");
     let path = store.path("x").expect("path");
     assert_eq!(mode(&path), 0o600);
-    for inside in ["a", "a/b", "a/b/identities"] {
+    let vault = store.vault_path(DEFAULT_NAME).expect("path");
+    assert_eq!(mode(&vault), 0o600);
+    for inside in ["a", "a/b", "a/b/identities", "a/b/vaults"] {
         assert_eq!(mode(&directory.path().join(inside)), 0o700, "{inside}");
     }
     // Nothing is left behind beside it.
     let files = fs::read_dir(path.parent().expect("parent")).expect("list");
     assert_eq!(files.count(), 1);
-    for refused in [0o640, 0o604, 0o620, 0o666] {
-        fs::set_permissions(&path, fs::Permissions::from_mode(refused)).expect("chmod");
-        let Err(error) = store.load("x") else {
-            panic!("{refused:o} was accepted")
-        };
-        assert!(matches!(error, StoreError::Readable { mode, .. } if mode == refused));
-        assert!(error.to_string().contains("0600"), "{error}");
-        assert!(error.hint().contains("chmod 600"), "{}", error.hint());
+    for path in [path, vault] {
+        for refused in [0o640, 0o604, 0o620, 0o666] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(refused)).expect("chmod");
+            let Err(error) = store.load("x") else {
+                panic!("{refused:o} was accepted")
+            };
+            assert!(matches!(error, StoreError::Readable { mode, .. } if mode == refused));
+            assert!(error.to_string().contains("0600"), "{error}");
+            assert!(error.hint().contains("chmod 600"), "{}", error.hint());
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
     }
+    store.load("x").expect("as it was");
 }
 
 #[test]
@@ -98,11 +152,13 @@ fn damaged_files_are_named() {
     let (_directory, store) = store();
     store.create("x", KeyType::Ed25519, NOW).expect("create");
     store.create("y", KeyType::Ed25519, NOW).expect("create");
+    write_inline(&store, "x");
+    write_inline(&store, "y");
     let path = store.path("x").expect("path");
     let good = fs::read_to_string(&path).expect("read");
     let of_another = fs::read_to_string(store.path("y").expect("path")).expect("read");
     let field = |text: &str, name: &str| {
-        let parsed: serde_json::Value = serde_json::from_str(text).expect("JSON");
+        let parsed: Value = serde_json::from_str(text).expect("JSON");
         parsed[name].as_str().expect("text").to_owned()
     };
     let secret = field(&good, "primary_secret");
@@ -135,10 +191,46 @@ fn damaged_files_are_named() {
     }
 }
 
+/// Files from before there were vaults go on to work, and stay what they are.
+#[test]
+fn keys_in_the_file_of_an_identity_still_work() {
+    for key_type in [KeyType::Ed25519, KeyType::P256] {
+        let (_directory, store) = store();
+        let made = store.create("x", key_type, NOW).expect("create");
+        write_inline(&store, "x");
+        fs::remove_file(store.vault_path(DEFAULT_NAME).expect("path")).expect("remove");
+        let path = store.path("x").expect("path");
+        let before = fs::read(&path).expect("read");
+        let read = store.load_for_use("x", NOW).expect("load");
+        assert_eq!(read.identity, made.identity);
+        assert_eq!(read.vault(), None);
+        read.endpoint().expect("endpoint");
+        assert_eq!(fs::read(&path).expect("read"), before);
+        let rotated = store
+            .rotate("x", Rotation::default(), NOW)
+            .expect("rotated");
+        assert_eq!(rotated.identifier(), made.identifier());
+        assert_eq!(store.load("x").expect("load").identity, rotated.identity);
+        let text = fs::read_to_string(&path).expect("read");
+        assert!(
+            text.contains("primary_secret") && !store.vaults().expect("list").iter().any(|_| true)
+        );
+    }
+}
+
 #[test]
 fn an_attestation_that_ends_is_made_again() {
-    let (_directory, store) = store();
-    store.create("x", KeyType::Ed25519, NOW).expect("create");
+    for in_file in [false, true] {
+        let (_directory, store) = store();
+        store.create("x", KeyType::Ed25519, NOW).expect("create");
+        if in_file {
+            write_inline(&store, "x");
+        }
+        an_attestation_is_made_again(&store);
+    }
+}
+
+fn an_attestation_is_made_again(store: &Store) {
     let path = store.path("x").expect("path");
     let before = fs::read(&path).expect("read");
     store.load_for_use("x", NOW + 4 * YEAR).expect("still good");

@@ -12,7 +12,9 @@
 //! | [`flow_control`] | what a remote sender may reach, as pure data |
 //! | [`forwarder`] | registration of a name with a relay |
 //! | [`portal`] | TCP streams through messages |
+//! | [`policy`] | who may use what, as an expression over attributes |
 //! | [`request`] | the request and response envelope of API services |
+//! | [`authority`], [`ticket`] | what an authority is asked, and how to become its member |
 //! | [`udp`] | messages cut into datagrams and put together again |
 //! | [`rendezvous`] | the service that tells nodes their public address |
 //! | [`puncture`] | a direct UDP path between two nodes behind NATs |
@@ -21,6 +23,7 @@
 //! | [`cbor`], [`bare`] | the two encodings underneath |
 
 pub mod address;
+pub mod authority;
 pub mod bare;
 pub mod cbor;
 pub mod credential;
@@ -31,6 +34,7 @@ pub mod identity;
 pub mod limits;
 pub mod message;
 pub mod multiaddr;
+pub mod policy;
 pub mod portal;
 pub mod puncture;
 pub mod rendezvous;
@@ -39,4 +43,5 @@ pub mod rewrite;
 pub mod route;
 pub mod secure_channel;
 pub mod steady;
+pub mod ticket;
 pub mod udp;

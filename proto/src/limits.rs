@@ -43,6 +43,21 @@ pub const MAX_REQUEST: usize = 1024 * 1024;
 /// Most causes followed inside an error body of an API response.
 pub const MAX_ERROR_CAUSES: usize = 8;
 
+/// Most attributes of a member of an authority.
+pub const MAX_ATTRIBUTES: usize = 64;
+
+/// Most bytes of their names and values together: a credential has to fit into a handshake.
+pub const MAX_ATTRIBUTE_BYTES: usize = 8 * 1024;
+
+/// Longest request to an authority in bytes, with its length prefix. Others than members may ask.
+pub const MAX_AUTHORITY_REQUEST: usize = 64 * 1024;
+
+/// Longest text of an enrollment ticket in bytes: two of the longest histories, in digits of digits.
+pub const MAX_TICKET: usize = 320 * 1024;
+
+/// Longest name of a project in bytes.
+pub const MAX_PROJECT_NAME: usize = 64;
+
 /// Longest multiaddr in bytes, as text or in binary form.
 pub const MAX_MULTIADDR: usize = 4096;
 
@@ -98,6 +113,9 @@ const _: () = assert!(MAX_ADDRESS <= u16::MAX as usize);
 const _: () = assert!(2 * MAX_ROUTE + PORTAL_PAYLOAD + 1024 <= MAX_FRAME);
 const _: () = assert!(MAX_HANDSHAKE + 2 * MAX_ROUTE + 64 <= MAX_FRAME);
 const _: () = assert!(MAX_REQUEST + 2 * MAX_ROUTE + 64 <= MAX_FRAME);
+// Attributes take at most a text head of three bytes more for each name and value.
+const _: () = assert!(MAX_ATTRIBUTE_BYTES + 6 * MAX_ATTRIBUTES + 1024 <= MAX_AUTHORITY_REQUEST);
+const _: () = assert!(MAX_AUTHORITY_REQUEST <= MAX_REQUEST);
 // A relay worker's address is the prefix and the name.
 const _: () = assert!("forward_to_".len() + MAX_RELAY_NAME <= MAX_ADDRESS);
 // The longest message, in parts of the usual size, fits into what one UDP peer may have waiting,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use culvert_node::authority::Authority;
 use culvert_node::control::listen_address;
 
 /// Routes encrypted messages between edges that cannot reach each other.
@@ -25,12 +26,28 @@ pub(crate) struct Cli {
     /// Directory with the relay's identity; created when missing.
     #[arg(long, env = "CULVERT_HOME")]
     pub home: Option<PathBuf>,
+    /// File with the passphrase of the vault with the identity's keys, if that is encrypted; or set
+    /// CULVERT_PASSPHRASE. Without either it is asked for, at a terminal.
+    #[arg(long, env = "CULVERT_PASSPHRASE_FILE", value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// File that the vault with the identity's keys is encrypted with.
+    #[arg(long, env = "CULVERT_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
     /// Threads; 0 for one per core.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8))]
     pub shards: u8,
     /// Let nodes register names without a secure channel (they cannot prove who they are).
     #[arg(long)]
     pub allow_plain_registration: bool,
+    /// Change history of an authority, or a file with it, in hexadecimal digits; may be repeated. Names are
+    /// registered only by whom one of them gave a credential with the attribute ockam-relay=NAME or
+    /// ockam-relay=*
+    #[arg(long, value_name = "HISTORY", value_parser = Authority::parse)]
+    pub authority: Vec<Authority>,
+    /// Forward only for those who have a secure channel with the relay on the same connection; with
+    /// --authority also a credential.
+    #[arg(long)]
+    pub require_authentication: bool,
     /// Names that may be registered at once; one that is held over several connections counts as often.
     #[arg(long, default_value_t = 100_000)]
     pub max_forwarders: usize,

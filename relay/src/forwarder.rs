@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use culvert_node::key::{Key, LocalAddress};
 use culvert_node::packet::Packet;
+use culvert_node::policy::Basis;
 use culvert_node::random_bytes;
 use culvert_node::reason::{CloseReason, Refusal};
 use culvert_node::shard::{Load, Shard};
@@ -15,6 +16,7 @@ use culvert_proto::bare;
 use culvert_proto::forwarder::{self, Extension, ForwarderError, Registration, Reply, Request};
 use culvert_proto::route::Route;
 
+use crate::admission::Admission;
 use crate::probe;
 use crate::registry::{Claim, Claimant, Member, Registry};
 
@@ -25,6 +27,11 @@ pub(crate) struct Relay {
     pub registry: Registry,
     /// Whether nodes may register without a secure channel.
     pub allow_plain: bool,
+    /// Who may register.
+    pub admission: Admission,
+    /// Whether only those may send to names who have a secure channel with the relay, on the same
+    /// connection.
+    pub require_authentication: bool,
 }
 
 /// The forwarding service: takes registrations.
@@ -65,6 +72,12 @@ impl Worker for ForwardingService {
         if packet.identity.is_none() && !self.0.allow_plain {
             request.refuse(shard, forwarder::Refusal::NotAllowed);
             return Outcome::Refused(Refusal::PlainRegistration);
+        }
+        let channel = shard.channel(came_by);
+        if let Err(reason) = self.0.admission.decide(&request.name, channel.as_deref()) {
+            request.deny(&reason);
+            request.refuse(shard, forwarder::Refusal::NotAllowed);
+            return Outcome::Refused(Refusal::PolicyDenied);
         }
         match self.0.registry.claim(&request.name, &request.claimant) {
             Claim::Free => request.grant(shard, None),
@@ -150,6 +163,9 @@ impl Asked {
             relay: Arc::clone(&self.relay),
             name: self.name.clone(),
             way: way.clone(),
+            came_by: self.claimant.came_by,
+            // Decided on what is known now, and again at the first tick.
+            basis: Cell::default(),
             last: Cell::new(None),
             granted: RefCell::default(),
         }));
@@ -192,12 +208,16 @@ impl Asked {
         let name = forwarder::worker_name(&self.name);
         let (back, extension, text) = (self.back.clone(), self.extension, name.clone());
         let load = Load::default();
+        let require_authentication = self.relay.require_authentication;
         let set_name = move |shard: &Shard| {
             for old in &replaced {
                 shard.clear_name(name.as_bytes(), *old);
             }
             shard.add_target(name.as_bytes(), key, load.clone());
-            shard.open_to_all(key);
+            match require_authentication {
+                true => shard.open_to_authenticated(key),
+                false => shard.open_to_all(key),
+            }
             shard.open_to_channels(key);
         };
         set_name(shard);
@@ -235,6 +255,16 @@ impl Asked {
         } else {
             self.grant(shard, Some(owner))
         }
+    }
+
+    /// Tells the operator why it is not allowed.
+    fn deny(&self, reason: &str) {
+        tracing::warn!(
+            name = self.name,
+            claimant = self.who(),
+            reason,
+            "a registration was denied"
+        );
     }
 
     /// Refuses because the name belongs to somebody else.
@@ -285,6 +315,10 @@ struct Forwarder {
     relay: Arc<Relay>,
     name: String,
     way: Route,
+    /// The link or channel the registration came by.
+    came_by: Key,
+    /// What was known when it was decided last that it may be here.
+    basis: Cell<Basis>,
     /// The source of the last message, whose permissions need no look.
     last: Cell<Option<Key>>,
     /// Sources that permissions were granted for.
@@ -307,6 +341,27 @@ impl Worker for Forwarder {
             }
         }
         shard.forward(packet, &self.way)
+    }
+
+    /// Takes the name back from who may not have it any more; that one learns of it by the end of its
+    /// channel.
+    fn tick(&self, shard: &Shard, me: LocalAddress) {
+        let channel = shard.channel(self.came_by);
+        let basis = self.relay.admission.guard.basis(channel.as_deref());
+        if self.basis.replace(basis) == basis {
+            return;
+        }
+        let Err(reason) = self.relay.admission.decide(&self.name, channel.as_deref()) else {
+            return;
+        };
+        tracing::warn!(
+            name = self.name,
+            reason,
+            "a registration is not allowed any more"
+        );
+        shard.refuse(Refusal::PolicyDenied, "registered name");
+        shard.remove(me.key);
+        shard.close_source(self.came_by, CloseReason::Denied);
     }
 
     fn lost(&self, shard: &Shard, me: LocalAddress, _what: Key) {

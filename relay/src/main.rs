@@ -6,6 +6,7 @@
 //!                           +-> api (secure channels) -> forwarding_service (names)
 //! ```
 
+mod admission;
 mod cli;
 mod forwarder;
 mod probe;

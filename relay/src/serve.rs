@@ -1,32 +1,39 @@
 //! Starting the relay and running until it is told to end.
 
-use std::cell::RefCell;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use culvert_crypto::channel::Endpoint;
 use culvert_crypto::trust::Trust;
+use culvert_node::authority::{self, Authority};
 use culvert_node::channel::{API, ChannelListener, Credentials};
+use culvert_node::identity::OwnIdentity;
 use culvert_node::limits::Limits;
 use culvert_node::node::{Node, NodeConfig};
+use culvert_node::policy::{Guard, Otherwise, Policies};
 use culvert_node::shard::Shard;
-use culvert_node::store::{Store, StoreError};
+use culvert_node::store::unlock::Unlock;
+use culvert_node::store::{Store, StoreError, Stored};
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
 use culvert_node::{SeenHistories, control, udp};
 use culvert_proto::forwarder::{FORWARDING_SERVICE, STATIC_FORWARDING_SERVICE};
+use culvert_proto::policy::ResourceType;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::admission::Admission;
 use crate::cli::{Cli, Output};
 use crate::forwarder::{ForwardingService, PLACEMENT, Placement, Relay};
 use crate::registry::{Most, Registry};
 
 /// Name of the relay's identity in its state directory.
 const IDENTITY: &str = "relay";
+
+/// Name of its secure channel listener as a resource of policies.
+const LISTENER: &str = "api";
 
 /// How long a service may take to start.
 const START: Duration = Duration::from_secs(10);
@@ -72,8 +79,14 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
     let now_s = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
-    let identity = Store::open(cli.home.clone())?.load_or_create(IDENTITY, now_s)?;
-    let (endpoint, identifier) = (identity.endpoint()?, identity.identifier().to_string());
+    let unlock = Unlock::new(cli.passphrase_file.clone(), cli.key_file.clone());
+    let store = Store::open(cli.home.clone())?.with_unlock(unlock);
+    let identity = store.load_or_create(IDENTITY, now_s)?;
+    let policies = Policies::watch(store.home())?;
+    let own = OwnIdentity::from(identity.endpoint()?);
+    let identifier = own.identifier().to_string();
+    own.follow(store, IDENTITY, Stored::endpoint)
+        .map_err(Error::Start)?;
     let config = NodeConfig {
         shards: cli.shards.into(),
         listen: Some(cli.listen),
@@ -91,13 +104,21 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
             per_identity: cli.max_forwarders_per_identity as usize,
         }),
         allow_plain: cli.allow_plain_registration,
+        admission: Admission {
+            by_attribute: !cli.authority.is_empty(),
+            guard: Guard::new(&policies, "", ResourceType::Relay, Otherwise::Anyone),
+        },
+        require_authentication: cli.require_authentication,
     });
+    let trust = Trusted {
+        own,
+        histories: SeenHistories::default(),
+        authorities: cli.authority.clone(),
+        guard: listener_guard(cli, &policies),
+    };
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
-    let histories = SeenHistories::default();
-    let node = Node::start(&config, move |shard| {
-        set_up(shard, &endpoint, &histories, &relay);
-    })
-    .map_err(Error::Start)?;
+    let node =
+        Node::start(&config, move |shard| set_up(shard, &trust, &relay)).map_err(Error::Start)?;
     let rendezvous = cli
         .rendezvous
         .map(|at| serve_rendezvous(&node, at).map_err(|error| Error::Rendezvous(at, error)))
@@ -125,14 +146,40 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_up(shard: &Shard, endpoint: &Endpoint, histories: &SeenHistories, relay: &Arc<Relay>) {
-    let credentials = Credentials {
-        endpoint: endpoint.clone(),
-        // Anybody may prove who they are; what they may do is decided by the services.
-        trust: Trust::Anyone,
-        histories: Rc::new(RefCell::new(histories.clone())),
+/// What the relay shows of itself, and believes of others.
+#[derive(Clone)]
+struct Trusted {
+    own: OwnIdentity,
+    histories: SeenHistories,
+    authorities: Vec<Authority>,
+    /// Who may have a secure channel with the relay.
+    guard: Guard,
+}
+
+/// Anybody may prove who they are, and what they may do is decided by the services; but where a proof is
+/// what opens the names, it takes a credential if there is an authority.
+fn listener_guard(cli: &Cli, policies: &Policies) -> Guard {
+    let otherwise = match cli.require_authentication && !cli.authority.is_empty() {
+        true => Otherwise::credential(),
+        false => Otherwise::Anyone,
     };
-    let channels = ChannelListener::new(credentials, shard.accepted_channels_flow());
+    Guard::new(
+        policies,
+        LISTENER,
+        ResourceType::SecureChannelListener,
+        otherwise,
+    )
+}
+
+fn set_up(shard: &Shard, trusted: &Trusted, relay: &Arc<Relay>) {
+    let mut histories = trusted.histories.clone();
+    let authorities = authority::believe(&trusted.authorities, &mut histories);
+    let credentials = Credentials {
+        authorities: authorities.into(),
+        ..Credentials::new(trusted.own.clone(), Trust::Anyone, histories)
+    };
+    let channels = ChannelListener::new(credentials, shard.accepted_channels_flow())
+        .guarded(trusted.guard.clone());
     let workers: [(&[u8], Rc<dyn Worker>); 6] = [
         (ECHO, Rc::new(Echo)),
         (UPPERCASE, Rc::new(Uppercase)),

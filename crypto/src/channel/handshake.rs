@@ -114,7 +114,7 @@ pub struct Endpoint(Arc<Own>);
 
 struct Own {
     identifier: Identifier,
-    key: StaticKey,
+    key: Arc<StaticKey>,
     /// Encoded identity payload.
     payload: Vec<u8>,
 }
@@ -154,15 +154,53 @@ impl Endpoint {
         }
         Ok(Self(Arc::new(Own {
             identifier: identity.identifier(),
-            key,
+            key: Arc::new(key),
             payload,
         })))
+    }
+
+    /// The same, showing other credentials.
+    ///
+    /// # Errors
+    /// [`EndpointError::Wire`], [`EndpointError::TooManyCredentials`], [`EndpointError::TooLarge`].
+    pub fn with_credentials(&self, credentials: &[Vec<u8>]) -> Result<Self, EndpointError> {
+        if credentials.len() > MAX_CREDENTIALS {
+            return Err(EndpointError::TooManyCredentials);
+        }
+        let credentials = credentials.iter().map(|bytes| decode_exact(bytes));
+        let payload = encode(&IdentityPayload {
+            credentials: credentials.collect::<Result<_, _>>()?,
+            ..decode_exact(&self.0.payload)?
+        });
+        if payload.len() > MAX_IDENTITY_PAYLOAD {
+            return Err(EndpointError::TooLarge(payload.len()));
+        }
+        Ok(Self(Arc::new(Own {
+            identifier: self.0.identifier,
+            key: Arc::clone(&self.0.key),
+            payload,
+        })))
+    }
+
+    /// The credentials it shows, encoded.
+    ///
+    /// # Errors
+    /// None in practice: the payload was encoded by [`Endpoint::new`].
+    pub fn credentials(&self) -> Result<Vec<Vec<u8>>, WireError> {
+        let payload: IdentityPayload = decode_exact(&self.0.payload)?;
+        Ok(payload.credentials.iter().map(encode).collect())
     }
 
     /// The own identifier.
     #[must_use]
     pub fn identifier(&self) -> Identifier {
         self.0.identifier
+    }
+
+    /// Whether peers would see no difference: the same history, static key and credentials.
+    #[must_use]
+    pub fn shows_the_same(&self, other: &Self) -> bool {
+        self.0.payload == other.0.payload
     }
 
     /// The plaintext of a refresh message with this endpoint's history and credentials, for

@@ -71,23 +71,21 @@ fn without_ecdsa(history: &[u8]) -> ChangeHistory {
 fn created_and_rotated_byte_for_byte() {
     for vector in list(&vectors("identities")["valid"]) {
         let changes = list(&vector["changes"]);
-        if changes
-            .iter()
-            .any(|change| change["revoke_all_purpose_keys"] == true)
-        {
-            continue;
-        }
         let mut vault = SoftwareVault::new();
         let mut identity: Option<Identity> = None;
         for change in changes {
             let key = import(&mut vault, &change["key"]);
             let from = number(&change["attestations_valid_from"]);
             let until = number(&change["attestations_valid_until"]);
+            let revoke = change["revoke_all_purpose_keys"] == true;
             let next = match &identity {
                 None => Identity::create(&vault, &key, from, until),
-                Some(old) => old.rotate(&vault, &key, from, until),
+                Some(old) => old.rotate_and(&vault, &key, from, until, revoke),
             };
-            identity = Some(next.unwrap());
+            let next = next.unwrap();
+            assert_eq!(next.replaced_keys().len() + 1, next.change_hashes().len());
+            assert!(!next.replaced_keys().contains(&next.latest().key));
+            identity = Some(next);
         }
         let recorded = without_ecdsa(&bytes(&vector["change_history_cbor"]));
         assert_eq!(

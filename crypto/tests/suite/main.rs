@@ -10,4 +10,6 @@ mod pairs;
 mod primitives;
 mod probes;
 mod purpose_keys;
+mod tampered;
 mod transport;
+mod vaults;

@@ -10,11 +10,11 @@ use tempfile::TempDir;
 
 const IDENTIFIER: &str = "I0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20";
 
-fn home() -> TempDir {
+pub(crate) fn home() -> TempDir {
     tempfile::tempdir().expect("directory")
 }
 
-fn edge(home: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn edge(home: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_culvert-edge"))
         .args(arguments)
         .env("CULVERT_HOME", home)
@@ -23,7 +23,7 @@ fn edge(home: &Path, arguments: &[&str]) -> Output {
         .expect("run the program")
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 

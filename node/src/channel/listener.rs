@@ -10,6 +10,7 @@ use culvert_proto::flow_control::FlowId;
 use super::{Channel, Credentials, State};
 use crate::key::{self, Key, LocalAddress};
 use crate::packet::{Packet, Producer};
+use crate::policy::Guard;
 use crate::random;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
@@ -19,6 +20,7 @@ use crate::worker::{Outcome, Worker};
 pub struct ChannelListener {
     credentials: Credentials,
     flow: FlowId,
+    guard: Option<Guard>,
     keys_only: bool,
     /// Handshakes under way, oldest first, with the way each came by.
     unfinished: RefCell<VecDeque<(Key, Rc<Channel>)>>,
@@ -36,9 +38,18 @@ impl ChannelListener {
         Self {
             credentials,
             flow,
+            guard: None,
             keys_only: false,
             unfinished: RefCell::default(),
         }
+    }
+
+    /// Asks `guard` about every peer, when it has proved who it is and whenever what is known of it
+    /// changes.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Self {
+        let guard = Some(guard);
+        Self { guard, ..self }
     }
 
     /// A listener for channels that are to exchange keys and carry nothing
@@ -59,7 +70,7 @@ impl Worker for ChannelListener {
         }
         let credentials = &self.credentials;
         let accepted = Responder::accept(
-            &credentials.endpoint,
+            &credentials.own.endpoint(),
             credentials.trust.clone(),
             random::bytes(),
             packet.payload(),
@@ -84,6 +95,9 @@ impl Worker for ChannelListener {
             Ok(channel) => channel,
             Err(reason) => return Outcome::Refused(reason),
         };
+        if let Some(guard) = &self.guard {
+            let _ = channel.guard.set(guard.clone());
+        }
         channel.keys_only.set(self.keys_only);
         self.make_room(shard, first, &packet);
         self.unfinished
@@ -105,7 +119,8 @@ impl ChannelListener {
     /// mostly displaces itself.
     fn make_room(&self, shard: &Shard, first: Key, packet: &Packet) {
         let limits = shard.limits();
-        let stranger = packet.producer.and_then(|p| p.spawner) == Some(shard.listener_flow());
+        let spawner = packet.producer.and_then(|p| p.spawner);
+        let stranger = spawner.is_some_and(|id| shard.is_of_accepted_links(id));
         let mut given_up = Vec::new();
         {
             let mut unfinished = self.unfinished.borrow_mut();
@@ -129,10 +144,12 @@ impl ChannelListener {
     /// that the same listener accepted (`protocol/02-routing.md` 6.3).
     fn permit(&self, shard: &Shard, first: Key, channel: Key, packet: &Packet) {
         shard.permit_answers(first, channel);
-        if let Some(spawner) = packet.producer.and_then(|p| p.spawner) {
-            shard.flow(|f| {
-                let _ = f.add_consumer(spawner, channel);
-            });
+        match packet.producer.and_then(|p| p.spawner) {
+            Some(id) if shard.is_of_accepted_links(id) => shard.open_to_accepted_links(channel),
+            Some(id) => shard.flow(|f| {
+                let _ = f.add_consumer(id, channel);
+            }),
+            None => {}
         }
     }
 }

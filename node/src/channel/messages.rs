@@ -84,7 +84,11 @@ impl Channel {
 
     fn up(&self, shard: &Shard, established: Established) {
         let Established {
-            peer, seal, open, ..
+            peer,
+            peer_credentials,
+            seal,
+            open,
+            ..
         } = established;
         self.state.replace(State::Up(Box::new(Keys { seal, open })));
         self.peer.set(Some(peer));
@@ -94,6 +98,14 @@ impl Channel {
         shard.counters().channels.add(1);
         shard.counters().channels_opened.add(1);
         tracing::debug!(%peer, initiator = self.initiator, "secure channel up");
+        self.learn(shard, &peer_credentials);
+        shard.authenticate(self.encryptor.key, true);
+        if let Some(guard) = self.guard.get() {
+            self.basis.set(guard.basis(Some(self)));
+            if !guard.admits(shard, Some(self)) {
+                self.close(shard, CloseReason::Denied);
+            }
+        }
         self.changed.notify();
     }
 
@@ -147,8 +159,10 @@ impl Channel {
                 self.end(shard, CloseReason::PeerClosed, false);
                 Outcome::Done
             }
-            // Credentials are not looked at yet; the channel goes on as it is.
-            Ok(Inner::Refresh { .. }) => Outcome::Done,
+            Ok(Inner::Refresh { content }) => {
+                self.learn_again(shard, &buffer[start..end][content]);
+                Outcome::Done
+            }
             Err(_) => Outcome::Refused(Refusal::ChannelContent),
         }
     }
@@ -171,6 +185,8 @@ impl Channel {
     /// Sends by another way from now on: the new hops, then the peer's decryptor as before.
     pub(crate) fn move_to(&self, shard: &Shard, hops: &Route) {
         let mut route = hops.clone();
+        // The peer is at the far end of another link from now on.
+        shard.authenticate(self.encryptor.key, false);
         {
             let mut current = self.route.borrow_mut();
             if let Some(last) = current.last() {
@@ -178,6 +194,7 @@ impl Channel {
             }
             *current = route;
         }
+        shard.authenticate(self.encryptor.key, true);
         // It ends with what carries it now, too.
         if let Some(first) = shard.first_key(hops) {
             shard.depend(first, self.decryptor.key);

@@ -4,14 +4,16 @@
 //! sent to the *encryptor* address leaves encrypted. Both are on the shard of the link that
 //! carries the channel, which it never leaves.
 
+mod attested;
 mod listener;
 mod messages;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use culvert_crypto::Identifier;
-use culvert_crypto::channel::{Endpoint, HandshakeError, Initiator, Opener, Responder, Sealer};
+use culvert_crypto::channel::{HandshakeError, Initiator, Opener, Responder, Sealer};
+use culvert_crypto::credential::VerifiedCredential;
 use culvert_crypto::identity::Histories;
 use culvert_crypto::trust::Trust;
 use culvert_proto::route::Route;
@@ -19,9 +21,11 @@ use culvert_proto::secure_channel::inner;
 
 pub use listener::{API, ChannelListener, KEY_EXCHANGER};
 
+use crate::identity::OwnIdentity;
 use crate::key::{self, LocalAddress};
 use crate::notify::Notify;
 use crate::packet::{Packet, Producer};
+use crate::policy::{Basis, Guard};
 use crate::random;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
@@ -39,12 +43,30 @@ const ENOUGH_QUESTIONS: u32 = 4;
 /// What this node shows and demands in handshakes.
 #[derive(Clone)]
 pub struct Credentials {
-    /// Own identity and static key.
-    pub endpoint: Endpoint,
+    /// Own identity, static key and credentials.
+    pub own: OwnIdentity,
     /// Who may be at the other end.
     pub trust: Trust,
-    /// Change histories seen so far.
+    /// Change histories seen so far; those of the authorities among them.
     pub histories: Rc<RefCell<dyn Histories>>,
+    /// Whose statements about peers are believed; none by default.
+    pub authorities: Rc<[Identifier]>,
+}
+
+impl Credentials {
+    /// Shows `own`, to those whom `trust` allows; believes no authority.
+    pub fn new(
+        own: impl Into<OwnIdentity>,
+        trust: Trust,
+        histories: impl Histories + 'static,
+    ) -> Self {
+        Self {
+            own: own.into(),
+            trust,
+            histories: Rc::new(RefCell::new(histories)),
+            authorities: Rc::default(),
+        }
+    }
 }
 
 enum State {
@@ -114,6 +136,14 @@ pub struct Channel {
     /// Whether all that the peer wants is the handshake.
     keys_only: Cell<bool>,
     users: Cell<u32>,
+    /// What authorities say about the peer, one credential of each.
+    attested: RefCell<Vec<VerifiedCredential>>,
+    attested_version: Cell<u64>,
+    /// The version of [`OwnIdentity`] that the peer knows.
+    shown: Cell<u64>,
+    /// What decides whether the peer may have it, and what that was based on.
+    guard: OnceCell<Guard>,
+    basis: Cell<Basis>,
     changed: Notify,
 }
 
@@ -129,7 +159,7 @@ impl Channel {
         route: &Route,
     ) -> Result<Rc<Self>, ChannelError> {
         let (machine, message) = Initiator::start(
-            &credentials.endpoint,
+            &credentials.own.endpoint(),
             credentials.trust.clone(),
             random::bytes(),
         );
@@ -191,6 +221,11 @@ impl Channel {
                 retired: Cell::new(false),
                 keys_only: Cell::new(false),
                 users: Cell::new(0),
+                attested: RefCell::default(),
+                attested_version: Cell::new(0),
+                shown: Cell::new(credentials.own.generation()),
+                guard: OnceCell::new(),
+                basis: Cell::default(),
                 changed: Notify::default(),
             });
             (Entry::Decryptor(Rc::clone(&channel)), channel)
@@ -357,6 +392,11 @@ impl Channel {
             self.close(shard, CloseReason::Replaced);
             return;
         }
+        self.expire(shard.now_s());
+        self.show_again(shard);
+        if !self.is_admitted(shard) {
+            return self.close(shard, CloseReason::Denied);
+        }
         let carrier = shard.carrier(self.encryptor.key);
         // What waits to be sent or read may be the question or its answer: a slow line is not a
         // silent peer, and a line that takes nothing at all ends by itself.
@@ -390,6 +430,35 @@ impl Channel {
         }
     }
 
+    /// Asks the guard about the peer, if what it decides on has changed.
+    fn is_admitted(&self, shard: &Shard) -> bool {
+        let Some(guard) = self.guard.get() else {
+            return true;
+        };
+        let basis = guard.basis(Some(self));
+        self.basis.replace(basis) == basis || guard.admits(shard, Some(self))
+    }
+
+    /// Shows the peer what has changed about this node since the handshake.
+    fn show_again(&self, shard: &Shard) {
+        let version = self.credentials.own.generation();
+        if self.shown.replace(version) != version
+            && let Ok(refresh) = self.credentials.own.endpoint().refresh()
+        {
+            self.tell(shard, &refresh, "new credentials");
+        }
+    }
+
+    /// Sends an inner message that is no payload.
+    fn tell(&self, shard: &Shard, message: &[u8], what: &'static str) {
+        let head = crate::buffer::HEADROOM;
+        let mut buffer = shard.pool().small(head + message.len() + 64);
+        buffer.truncate(head);
+        buffer.extend_from_slice(message);
+        let outcome = self.seal_and_send(shard, buffer, head - 8, 0);
+        shard.settle(outcome, what);
+    }
+
     /// Ends the channel and what depends on it; the peer is told if that is still possible.
     pub fn close(&self, shard: &Shard, reason: CloseReason) {
         self.end(shard, reason, reason != CloseReason::CarrierLost);
@@ -401,13 +470,9 @@ impl Channel {
         }
         if self.is_up() {
             if tell {
-                let head = crate::buffer::HEADROOM;
-                let mut buffer = shard.pool().small(head + inner::CLOSE.len() + 64);
-                buffer.truncate(head);
-                buffer.extend_from_slice(&inner::CLOSE);
-                let outcome = self.seal_and_send(shard, buffer, head - 8, 0);
-                shard.settle(outcome, "close message");
+                self.tell(shard, &inner::CLOSE, "close message");
             }
+            shard.authenticate(self.encryptor.key, false);
             shard.counters().channels.sub(1);
         }
         self.end.set(Some(reason));

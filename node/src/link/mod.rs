@@ -51,7 +51,7 @@ pub struct Link {
     pub address: LocalAddress,
     /// The peer's transport address.
     pub peer: SocketAddr,
-    pub(crate) producer: Producer,
+    pub(crate) producer: Cell<Producer>,
     accepted: bool,
     queue: SendQueue,
     fd: Cell<Option<SocketFd>>,
@@ -79,6 +79,8 @@ pub struct Link {
     progress: Progress,
     /// What closing it for want of memory will give back.
     relieving: Cell<usize>,
+    /// Channels with its peer that are up.
+    authenticated: Cell<u32>,
 }
 
 impl Link {
@@ -103,7 +105,7 @@ impl Link {
             let link = Rc::new(Self {
                 address,
                 peer,
-                producer,
+                producer: Cell::new(producer),
                 accepted: origin.accepted,
                 queue: SendQueue::new(),
                 fd: Cell::new(Some(fd)),
@@ -121,6 +123,7 @@ impl Link {
                 lazy: LazyRead::default(),
                 progress: Progress::default(),
                 relieving: Cell::new(0),
+                authenticated: Cell::new(0),
             });
             (Entry::Link(Rc::clone(&link)), link)
         })?;
@@ -302,6 +305,18 @@ impl Link {
     /// Whether what is sent now has to wait behind what was sent before.
     pub(crate) fn is_behind(&self) -> bool {
         self.behind.get()
+    }
+
+    /// Counts a channel with its peer in or out; whether there is one now.
+    pub(crate) fn authenticate(&self, on: bool) -> bool {
+        let before = self.authenticated.get();
+        let now = if on {
+            before + 1
+        } else {
+            before.saturating_sub(1)
+        };
+        self.authenticated.set(now);
+        now > 0
     }
 
     /// Closes a link whose peer is too slow to finish a frame or to read.

@@ -81,7 +81,7 @@ pub(super) async fn run(
             if let Ok(socket) = reader.reunite(half)
                 && let Ok(socket) = sys::into_std(socket)
             {
-                let spawner = link.producer.spawner.is_some();
+                let spawner = link.producer.get().spawner.is_some();
                 shard.hand_link(
                     to,
                     MovedLink {
@@ -193,7 +193,7 @@ async fn receive(shard: &Shard, link: &Rc<Link>, frame: BytesMut) -> Option<Stop
         return None;
     }
     packet.via = Some(link.address);
-    packet.producer = Some(link.producer);
+    packet.producer = Some(link.producer.get());
     match shard.dispatch(packet) {
         Outcome::Done => None,
         Outcome::Refused(reason) => {

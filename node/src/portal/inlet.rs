@@ -12,9 +12,10 @@ use culvert_proto::route::Route;
 use monoio::net::{TcpListener, TcpStream};
 
 use super::lanes::{Client, Lanes};
-use super::stream::Stream;
+use super::stream::{Far, Stream};
 use crate::channel::Channel;
 use crate::notify::Notify;
+use crate::policy::Guard;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::sys::{self, SocketFd};
@@ -42,6 +43,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct PathWatch {
     lanes: Lanes,
     number: usize,
+    guard: Option<Guard>,
     /// Through the relay.
     path: RefCell<Option<Path>>,
     /// Straight to the far side: preferred while there is one.
@@ -52,10 +54,11 @@ pub struct PathWatch {
 }
 
 impl PathWatch {
-    pub(super) fn new(lanes: Lanes, number: usize) -> Self {
+    pub(super) fn new(lanes: Lanes, number: usize, guard: Option<Guard>) -> Self {
         Self {
             lanes,
             number,
+            guard,
             path: RefCell::default(),
             direct: RefCell::default(),
             changed: Notify::default(),
@@ -83,6 +86,11 @@ impl PathWatch {
     /// The path through the relay, once there is one.
     pub(crate) async fn relayed(&self) -> Path {
         self.changed.until(|| self.path.borrow().clone()).await
+    }
+
+    /// Whether there is a path at present.
+    pub(crate) fn is_up(&self) -> bool {
+        self.path.borrow().is_some()
     }
 
     fn current(&self) -> Option<Path> {
@@ -223,16 +231,21 @@ async fn open(
     path: &Path,
     paths: &PathWatch,
 ) -> Result<Rc<Stream>, Ended> {
+    let guard = paths.guard.as_ref();
+    if guard.is_some_and(|guard| !guard.admits(shard, path.channel.as_deref())) {
+        // The far side may have been started again meanwhile, and have something else to show.
+        paths.suspect(Suspicion::NoAnswer);
+        return Err(Ended::Final);
+    }
     let machine = portal::Stream::inlet(config, shard.now_ms());
     let carrier = shard.first_key(&path.route);
-    let opened = Stream::open(
-        shard,
-        machine,
-        path.route.clone(),
-        path.peer,
-        path.channel.clone(),
+    let far = Far {
+        route: path.route.clone(),
+        peer: path.peer,
+        channel: path.channel.clone(),
         carrier,
-    );
+    };
+    let opened = Stream::open(shard, machine, far, guard);
     let stream = opened.map_err(|reason| {
         shard.refuse(reason, "client of an inlet");
         Ended::Final

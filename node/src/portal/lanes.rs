@@ -10,6 +10,7 @@ use async_channel::{Receiver, Sender};
 use culvert_proto::portal;
 
 use super::inlet::{PathWatch, Suspicion, serve};
+use crate::policy::Guard;
 use crate::shard::Shard;
 
 /// What a lane is told.
@@ -153,8 +154,15 @@ impl Lanes {
 
 impl LaneEnd {
     /// Serves the clients of this lane on `shard`; gives what its session keeps up to date.
-    pub fn start(self, shard: &Shard, config: portal::Config) -> Rc<PathWatch> {
-        let paths = Rc::new(PathWatch::new(self.lanes.clone(), self.number));
+    ///
+    /// `guard` is asked about the far side before a client is connected to it.
+    pub fn start(
+        self,
+        shard: &Shard,
+        config: portal::Config,
+        guard: Option<Guard>,
+    ) -> Rc<PathWatch> {
+        let paths = Rc::new(PathWatch::new(self.lanes.clone(), self.number, guard));
         let (shard, watch) = (shard.clone(), Rc::clone(&paths));
         monoio::spawn(async move {
             while let Ok(word) = self.words.recv().await {
@@ -212,7 +220,7 @@ mod tests {
     #[test]
     fn what_one_lane_knows_of_the_far_side_holds_for_all() {
         let (lanes, _ends) = Lanes::new(2);
-        let [first, second] = [0, 1].map(|number| PathWatch::new(lanes.clone(), number));
+        let [first, second] = [0, 1].map(|number| PathWatch::new(lanes.clone(), number, None));
         assert!(!second.answers(false));
         assert!(first.answers(true));
         assert!(second.answers(false));

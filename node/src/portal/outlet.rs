@@ -8,13 +8,13 @@ use std::time::Duration;
 use culvert_proto::portal::{self, PortalMessage, SkipHandshake};
 use monoio::net::TcpStream;
 
-use super::stream::Stream;
+use super::stream::{Far, Stream};
 use crate::control;
 use crate::key::LocalAddress;
 use crate::packet::Packet;
+use crate::policy::Guard;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
-use crate::table::Entry;
 use crate::worker::{Outcome, Worker};
 
 /// Usual address of an outlet.
@@ -43,6 +43,7 @@ impl std::fmt::Display for Target {
 pub struct Outlet {
     target: Target,
     config: portal::Config,
+    guard: Option<Guard>,
     /// Streams of inlets that skip the handshake, which send everything to the listener.
     skipping: RefCell<SkipHandshake<Rc<Stream>>>,
 }
@@ -54,11 +55,20 @@ impl Outlet {
         Self {
             target,
             config,
+            guard: None,
             skipping: RefCell::new(SkipHandshake::new(SKIPPING)),
         }
     }
 
-    /// Makes the stream for a first message, and connects it.
+    /// Asks `guard` about every peer too.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Self {
+        let guard = Some(guard);
+        Self { guard, ..self }
+    }
+
+    /// Makes the stream for a first message, and connects it. A peer that is denied gets an answer like
+    /// that of a service that does not accept.
     fn open(
         &self,
         shard: &Shard,
@@ -66,18 +76,20 @@ impl Outlet {
         packet: &Packet,
     ) -> Result<Rc<Stream>, Refusal> {
         let via = packet.via.map(|via| via.key);
-        let channel = via.and_then(|key| match shard.table().by_key(key) {
-            Some((_, Entry::Encryptor(channel))) => Some(Rc::clone(channel)),
-            _ => None,
-        });
-        let stream = Stream::open(
-            shard,
-            machine,
-            packet.return_route(),
-            packet.identity,
+        let channel = via.and_then(|via| shard.channel(via));
+        let guard = self.guard.as_ref();
+        let is_admitted = guard.is_none_or(|guard| guard.admits(shard, channel.as_deref()));
+        let far = Far {
+            route: packet.return_route(),
+            peer: packet.identity,
             channel,
-            via,
-        )?;
+            carrier: via,
+        };
+        let stream = Stream::open(shard, machine, far, guard)?;
+        if !is_admitted {
+            stream.with(shard, portal::Stream::refused);
+            return Ok(stream);
+        }
         if let Some(producer) = packet.producer {
             let permitted = shard.flow(|f| f.add_consumer(producer.id, stream.address.key));
             if permitted.is_err() {

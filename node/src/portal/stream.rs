@@ -19,6 +19,7 @@ use crate::key::{Key, LocalAddress};
 use crate::lazy::LazyRead;
 use crate::notify::{Gate, Notify};
 use crate::packet::Packet;
+use crate::policy::{Basis, Guard};
 use crate::queue::{CHUNK, Progress};
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
@@ -30,6 +31,19 @@ use crate::worker::Outcome;
 /// not read.
 const HIGH_WATER: usize = 1 << 20;
 const LOW_WATER: usize = 256 << 10;
+
+/// What is at the other end of a stream.
+pub(crate) struct Far {
+    /// How to get there.
+    pub(crate) route: Route,
+    /// Who must be there.
+    pub(crate) peer: Option<Identifier>,
+    /// The channel it leads through.
+    pub(crate) channel: Option<Rc<Channel>>,
+    /// What ends the stream when it ends.
+    pub(crate) carrier: Option<Key>,
+}
+
 /// One end of a portal connection.
 pub struct Stream {
     /// Where messages of the far side come in.
@@ -41,6 +55,9 @@ pub struct Stream {
     /// Who must be at the other end.
     peer: Option<Identifier>,
     channel: Option<Rc<Channel>>,
+    guard: Option<Guard>,
+    /// What was known when the guard was asked last.
+    basis: Cell<Basis>,
     incoming: RefCell<VecDeque<BytesMut>>,
     waiting: Cell<usize>,
     written: Cell<u64>,
@@ -62,15 +79,20 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Gives a machine an address; `carrier` is what ends the stream when it ends.
+    /// Gives a machine an address. Whether `guard` admits the far side was asked by the caller; from now
+    /// on it is asked again whenever what it decides on has changed.
     pub(crate) fn open(
         shard: &Shard,
         machine: portal::Stream,
-        route: Route,
-        peer: Option<Identifier>,
-        channel: Option<Rc<Channel>>,
-        carrier: Option<Key>,
+        far: Far,
+        guard: Option<&Guard>,
     ) -> Result<Rc<Self>, Refusal> {
+        let Far {
+            route,
+            peer,
+            channel,
+            carrier,
+        } = far;
         if shard.counters().streams.get() >= shard.limits().streams_per_shard {
             return Err(Refusal::TooManyStreams);
         }
@@ -81,6 +103,10 @@ impl Stream {
                 route: RefCell::new(route),
                 own: Shard::route_to(address),
                 peer,
+                basis: Cell::new(
+                    guard.map_or_else(Basis::default, |g| g.basis(channel.as_deref())),
+                ),
+                guard: guard.cloned(),
                 channel,
                 incoming: RefCell::default(),
                 waiting: Cell::new(0),
@@ -311,12 +337,24 @@ impl Stream {
             self.flush(shard);
         }
         self.lazy.tick(now, shard.pool().excess() > 0);
+        if !self.is_still_admitted(shard) {
+            return self.break_off(shard, CloseReason::Denied);
+        }
         let written = self.written.get();
         self.progress.look(self.waiting.get() > 0, written);
         let slow = self.progress.slow_ms(now, self.gate.is_shut(), written, 0);
         if slow > shard.limits().stall_timeout_ms {
             self.break_off(shard, CloseReason::Stalled);
         }
+    }
+
+    fn is_still_admitted(&self, shard: &Shard) -> bool {
+        let Some(guard) = &self.guard else {
+            return true;
+        };
+        let channel = self.channel.as_deref();
+        let basis = guard.basis(channel);
+        self.basis.replace(basis) == basis || guard.admits(shard, channel)
     }
 
     /// Joins the stream to its socket and runs until both directions have ended.

@@ -11,6 +11,7 @@ mod keep;
 mod next;
 mod path;
 mod registration;
+pub mod request;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -13,7 +13,7 @@ use super::connect::connect_channel;
 use super::direct::Upgrade;
 use super::keep::{Lost, keep};
 use super::{Backoff, Event, Reporter};
-use crate::channel::{Channel, Credentials};
+use crate::channel::{API, Channel, Credentials};
 use crate::link::Link;
 use crate::portal::{Path, PathWatch, Suspicion};
 use crate::reason::CloseReason;
@@ -45,6 +45,9 @@ pub struct PathPlan {
     pub host: String,
     /// Its TCP port.
     pub port: u16,
+    /// Prove to the first node who this one is, before anything is sent by way of it. It must be one of
+    /// these. Relays that forward for nobody else need it.
+    pub admission: Option<Trust>,
     /// The channels on the way, outermost first; none for a portal in clear.
     pub legs: Vec<Leg>,
     /// Hops behind the last channel, ending with the outlet.
@@ -95,6 +98,41 @@ struct Session<'a> {
 impl Session<'_> {
     /// Uses one link until it ends.
     async fn over_link(&self, link: &Rc<Link>, backoff: &mut Backoff) -> Lost {
+        let Some(trust) = &self.plan.admission else {
+            return self.over_open_link(link, backoff).await;
+        };
+        let admission = match self.ask_admission(link, trust).await {
+            Ok(admission) => admission,
+            Err(reason) => {
+                let was_up = false;
+                return Lost { reason, was_up };
+            }
+        };
+        monoio::select! {
+            lost = self.over_open_link(link, backoff) => lost,
+            reason = admission.wait_end() => Lost {
+                reason: format!("the relay ended the secure channel with this node: {reason}"),
+                was_up: self.paths.is_up(),
+            },
+        }
+    }
+
+    /// Opens the channel that proves to the first node who this one is.
+    async fn ask_admission(&self, link: &Rc<Link>, trust: &Trust) -> Result<Rc<Channel>, String> {
+        let mut route = Shard::route_to(link.address);
+        route.push_back(AddressRef::local(API));
+        let credentials = Credentials {
+            trust: trust.clone(),
+            ..self.credentials.clone()
+        };
+        connect_channel(self.shard, &credentials, &route, 5, || ())
+            .await
+            .map(|(channel, _)| channel)
+            .map_err(|error| format!("the relay does not admit this node: {error}"))
+    }
+
+    /// Uses a link that may be used until it ends.
+    async fn over_open_link(&self, link: &Rc<Link>, backoff: &mut Backoff) -> Lost {
         let shard = self.shard;
         loop {
             let built = monoio::select! {

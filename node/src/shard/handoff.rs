@@ -196,7 +196,7 @@ impl Shard {
             Ok(link) => {
                 let mut packet = moved.packet;
                 packet.via = Some(link.address);
-                packet.producer = Some(link.producer);
+                packet.producer = Some(link.producer.get());
                 moved.places.into_iter().for_each(|p| link.keep_to(p));
                 // It stays here, even if what it came for has left meanwhile.
                 link.expose();

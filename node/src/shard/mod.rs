@@ -21,12 +21,12 @@ use culvert_proto::route::Route;
 pub(crate) use handoff::{Arrivals, Handoff, Inbox, MovedLink};
 
 use crate::buffer::Pool;
-use crate::channel::Sink;
+use crate::channel::{Channel, Sink};
 use crate::key::{self, Key, LocalAddress};
 use crate::limits::Limits;
 use crate::link::Link;
 use crate::metrics::Counters;
-use crate::packet::MAX_DEPTH;
+use crate::packet::{MAX_DEPTH, Producer};
 use crate::portal::Stream;
 use crate::random;
 use crate::reason::{CloseReason, Refusal};
@@ -37,18 +37,23 @@ use crate::worker::Worker;
 /// Below this a shard could not take in a frame of the largest size beside its other work.
 const LEAST_MEMORY: usize = 24 << 20;
 
+/// Most lines a second that one shard logs about what peers may do as often as they like.
+const LINES: u32 = 10;
+
 const LISTENER: FlowId = FlowId::new(1);
 const OUTGOING: FlowId = FlowId::new(2);
 const ACCEPTED: FlowId = FlowId::new(3);
 /// Behind channels this node opened.
 const OPENED: FlowId = FlowId::new(4);
+/// Links accepted here whose peer has proved, over them, who it is.
+const AUTHENTICATED: FlowId = FlowId::new(5);
 
 /// Flow controls in which the ids of the shard itself have a user for ever. Otherwise what may be
 /// reached would be forgotten together with the last link.
 fn lasting_flows(shard: u8) -> FlowControls<Key> {
     let mut flow = FlowControls::new();
     // Slots this high are never in use.
-    for (id, slot) in [LISTENER, OUTGOING, ACCEPTED, OPENED]
+    for (id, slot) in [LISTENER, OUTGOING, ACCEPTED, OPENED, AUTHENTICATED]
         .into_iter()
         .zip(0xff_fff0..)
     {
@@ -85,6 +90,8 @@ struct Inner {
     /// Links open on all shards.
     links: Arc<AtomicU64>,
     peers: Vec<Inbox>,
+    /// Lines logged in a second, and which one.
+    lines: Cell<(u64, u32)>,
     /// Keys of this shard that others hold permissions for.
     abroad: RefCell<HashSet<Key>>,
     started: Instant,
@@ -103,7 +110,7 @@ impl Shard {
             number,
             table: RefCell::new(Table::new(number)),
             flow: RefCell::new(lasting_flows(number)),
-            next_flow: Cell::new(5),
+            next_flow: Cell::new(6),
             listener: LISTENER,
             outgoing: OUTGOING,
             accepted: ACCEPTED,
@@ -117,6 +124,7 @@ impl Shard {
             limits,
             links,
             peers,
+            lines: Cell::default(),
             abroad: RefCell::default(),
             started,
         }))
@@ -163,6 +171,18 @@ impl Shard {
     /// Milliseconds since the node started.
     pub fn now_ms(&self) -> u64 {
         self.0.started.elapsed().as_millis() as u64
+    }
+
+    /// Whether one more line may be logged about what peers may do as often as they like: the log is for
+    /// the operator, the counters have all of it.
+    pub fn may_log(&self) -> bool {
+        let second = self.now_ms() / 1000;
+        let logged = match self.0.lines.get() {
+            (at, logged) if at == second => logged,
+            _ => 0,
+        };
+        self.0.lines.set((second, logged.saturating_add(1)));
+        logged < LINES
     }
 
     /// Seconds since 1970-01-01 UTC.
@@ -249,7 +269,46 @@ impl Shard {
     /// Lets everything that comes in by a link of this node, accepted or opened, or through a channel
     /// this node opened, reach a worker.
     pub fn open_to_all(&self, key: Key) {
-        self.open_to(&[self.0.listener, self.0.outgoing, self.0.opened], key);
+        self.open_to(&[self.0.listener], key);
+        self.open_to_authenticated(key);
+    }
+
+    /// The same, but of the links that were accepted only those whose peer has an accepted secure
+    /// channel over them.
+    pub fn open_to_authenticated(&self, key: Key) {
+        self.open_to(&[AUTHENTICATED, self.0.outgoing, self.0.opened], key);
+    }
+
+    /// Notes that a channel with the peer of an accepted link is up, or has ended: `by` is the link or
+    /// what it carries.
+    pub(crate) fn authenticate(&self, by: Key, on: bool) {
+        let Some(link) = self.carrier(by).filter(|link| link.is_accepted()) else {
+            return;
+        };
+        let is_on = link.authenticate(on);
+        let spawner = if is_on {
+            AUTHENTICATED
+        } else {
+            self.0.listener
+        };
+        let producer = Producer {
+            spawner: Some(spawner),
+            ..link.producer.get()
+        };
+        link.producer.set(producer);
+        self.flow(|f| {
+            let _ = f.add_producer(link.address.key, producer.id, producer.spawner);
+        });
+    }
+
+    /// Whether what has this flow control id comes by a link that this node accepted.
+    pub(crate) fn is_of_accepted_links(&self, id: FlowId) -> bool {
+        id == self.0.listener || id == AUTHENTICATED
+    }
+
+    /// Lets whatever comes by links that this node accepted reach a worker.
+    pub(crate) fn open_to_accepted_links(&self, key: Key) {
+        self.open_to(&[self.0.listener, AUTHENTICATED], key);
     }
 
     /// Lets what comes through channels that this node opened reach a worker.
@@ -374,6 +433,14 @@ impl Shard {
             key = next;
         }
         None
+    }
+
+    /// The channel with a key, if it is one of this shard.
+    pub fn channel(&self, key: Key) -> Option<Rc<Channel>> {
+        match self.0.table.borrow().by_key(key)?.1 {
+            Entry::Encryptor(channel) | Entry::Decryptor(channel) => Some(Rc::clone(channel)),
+            _ => None,
+        }
     }
 
     /// Whether what was given to a worker last is still on its way.

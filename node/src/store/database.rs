@@ -27,6 +27,15 @@ const STEPS: [&str; 1] = ["
         PRIMARY KEY (scope, resource)
     ) STRICT;
 
+    -- Authorities in this directory: what their tickets say.
+    CREATE TABLE authority (
+        identifier BLOB NOT NULL PRIMARY KEY,
+        project_name TEXT NOT NULL,
+        project_route TEXT NOT NULL,
+        project_history BLOB NOT NULL,
+        route TEXT NOT NULL
+    ) STRICT;
+
     -- Members of the authorities in this directory. Identifiers are 32 bytes, times UNIX seconds,
     -- attributes JSON objects of text.
     CREATE TABLE member (
@@ -49,6 +58,8 @@ const STEPS: [&str; 1] = ["
         created_at INTEGER NOT NULL,
         expires_at INTEGER NOT NULL,
         uses_left INTEGER NOT NULL,
+        -- Kept for a while after its end, to say how it ended.
+        revoked INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (authority, reference),
         UNIQUE (authority, code_hash)
     ) STRICT;

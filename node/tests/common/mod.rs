@@ -1,7 +1,6 @@
 //! Two nodes in this process, joined over loopback.
 #![allow(dead_code)]
 
-use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -43,11 +42,7 @@ pub(crate) fn endpoint(key_type: KeyType) -> Endpoint {
 }
 
 pub(crate) fn credentials(endpoint: &Endpoint, trust: Trust) -> Credentials {
-    Credentials {
-        endpoint: endpoint.clone(),
-        trust,
-        histories: Rc::new(RefCell::new(SeenHistories::default())),
-    }
+    Credentials::new(endpoint.clone(), trust, SeenHistories::default())
 }
 
 pub(crate) fn config(listen: bool) -> NodeConfig {
@@ -119,7 +114,7 @@ fn start_inlet(
 ) {
     let (lanes, mut ends) = Lanes::new(1);
     Inlet::start(shard, socket, lanes).unwrap();
-    let paths = ends.remove(0).start(shard, portal::Config::default());
+    let paths = ends.remove(0).start(shard, portal::Config::default(), None);
     let plan = PathPlan {
         host: far.ip().to_string(),
         port: far.port(),
@@ -129,6 +124,7 @@ fn start_inlet(
             trust: Trust::only(allowed),
         }],
         tail: vec![OUTLET.to_vec()],
+        admission: None,
         direct: None,
     };
     let credentials = credentials(me, Trust::Anyone);

@@ -1,0 +1,189 @@
+//! What commands are given: bytes as hexadecimal text or in files, attributes, durations.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
+
+use culvert_crypto::identity::Identity;
+use culvert_proto::credential::Attributes;
+use culvert_proto::policy::is_reserved_attribute;
+
+use crate::failure::Failure;
+
+/// Most bytes read from a file.
+const LONGEST_FILE: u64 = 1 << 20;
+/// The schema of attributes that authorities use.
+const SCHEMA: u64 = 1;
+
+/// Bytes given as hexadecimal text, or as the name of a file that holds such text or the bytes
+/// themselves. `what` they are is for messages only.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn bytes(text: &str, what: &str) -> Result<Vec<u8>, Failure> {
+    if let Ok(bytes) = hex::decode(text.trim()) {
+        return Ok(bytes);
+    }
+    let failed = |error: &dyn Display| {
+        Failure::new(
+            format!("cannot read the {what} from {text:?}: {error}"),
+            "give it as hexadecimal text, or name a file that holds it",
+        )
+    };
+    let file = File::open(text).map_err(|error| failed(&error))?;
+    let mut bytes = Vec::new();
+    let read = file.take(LONGEST_FILE).read_to_end(&mut bytes);
+    read.map_err(|error| failed(&error))?;
+    let as_text = std::str::from_utf8(&bytes).ok();
+    let decoded = as_text.and_then(|text| hex::decode(text.trim()).ok());
+    Ok(decoded.unwrap_or(bytes))
+}
+
+/// An identity given as its change history, verified.
+///
+/// # Errors
+///
+/// When it cannot be read, or is not one.
+pub fn history(text: &str, what: &str) -> Result<Identity, Failure> {
+    Identity::verify(&bytes(text, what)?, None).map_err(|error| {
+        Failure::new(
+            format!("the {what} is not a valid change history: {error}"),
+            "`culvert-edge identity show --output json` prints it as \"change_history\"",
+        )
+    })
+}
+
+/// Reads `NAME=VALUE`.
+///
+/// # Errors
+///
+/// What is wrong, for people.
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) | None => Err("an attribute is NAME=VALUE".into()),
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+    }
+}
+
+/// Attributes out of pairs.
+///
+/// # Errors
+///
+/// Wrong usage for names that are given twice, or that nobody may issue.
+pub fn attributes(pairs: &[(String, String)]) -> Result<Attributes, Failure> {
+    for (index, (name, _)) in pairs.iter().enumerate() {
+        if is_reserved_attribute(name.as_bytes()) {
+            return Err(Failure::usage(
+                format!("no attribute can have the name {name:?}"),
+                "policies would ignore it: 'identifier' and 'has_credential' are built in, and names \
+                 have no blanks or control characters",
+            ));
+        }
+        if pairs.iter().take(index).any(|(earlier, _)| earlier == name) {
+            return Err(Failure::usage(
+                format!("the attribute {name:?} is given twice"),
+                "give each attribute one value",
+            ));
+        }
+    }
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    Ok(Attributes::new(SCHEMA, pairs))
+}
+
+/// Reads a duration: seconds, or a number with `s`, `m`, `h` or `d`.
+///
+/// # Errors
+///
+/// What is wrong, for people.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.char_indices().next_back() {
+        Some((end, 's')) => (&text[..end], 1),
+        Some((end, 'm')) => (&text[..end], 60),
+        Some((end, 'h')) => (&text[..end], 3600),
+        Some((end, 'd')) => (&text[..end], 24 * 3600),
+        _ => (text, 1),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(factor))
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| "a duration is a number above 0 with s, m, h or d".into())
+}
+
+/// A time as people want to know it: how far from now.
+#[must_use]
+pub fn moment(at_s: u64, now_s: u64) -> String {
+    let distance = at_s.abs_diff(now_s);
+    let (days, hours) = (distance / 86400, distance % 86400 / 3600);
+    let (minutes, seconds) = (distance % 3600 / 60, distance % 60);
+    let span = match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {seconds} s"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    };
+    let relation = if at_s < now_s {
+        format!("{span} ago")
+    } else {
+        format!("in {span}")
+    };
+    format!("{at_s} ({relation})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_moments() {
+        for (text, expected) in [
+            ("90", 90),
+            ("90s", 90),
+            ("5m", 300),
+            ("2h", 7200),
+            ("30d", 2_592_000),
+        ] {
+            assert_eq!(seconds(text), Ok(expected));
+        }
+        for text in [
+            "",
+            "0",
+            "s",
+            "-1",
+            "1w",
+            "99999999999999999999d",
+            "1.5h",
+            "\u{e9}",
+        ] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+        assert_eq!(moment(1000, 1000), "1000 (in 0 s)");
+        assert_eq!(moment(1000, 1061), "1000 (1 min 1 s ago)");
+        assert_eq!(moment(90_000, 0), "90000 (in 1 d 1 h)");
+    }
+
+    #[test]
+    fn attributes_are_checked() {
+        let given = |texts: &[&str]| {
+            let pairs: Result<Vec<_>, _> = texts.iter().map(|text| pair(text)).collect();
+            attributes(&pairs.expect("pairs"))
+        };
+        let made = given(&["role=member", "note=a=b", "empty="]).expect("attributes");
+        assert_eq!(made.get(b"note"), Some(b"a=b".as_slice()));
+        for wrong in [
+            &["identifier=x"][..],
+            &["has_credential=x"],
+            &["a b=x"],
+            &["a=1", "a=2"],
+        ] {
+            assert!(
+                given(wrong).is_err_and(|failure| failure.usage),
+                "{wrong:?}"
+            );
+        }
+        assert!(pair("=x").is_err() && pair("x").is_err());
+    }
+}

@@ -1,0 +1,4 @@
+//! Runs the `policy` body under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| culvert_fuzz::policy(data));

@@ -1,0 +1,248 @@
+//! Policies in force, and the places that ask them (`protocol/20-policies.md` 6).
+//!
+//! A decision is made when something is opened, and again when a policy, or what is known about the
+//! subject, has changed. Messages are not looked at.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use culvert_crypto::Identifier;
+use culvert_crypto::credential::VerifiedCredential;
+use culvert_proto::credential::Attributes;
+use culvert_proto::policy::{
+    Credential, Denial, Environment, Mode, Policy, PolicySet, ResourceType,
+};
+
+use crate::channel::Channel;
+use crate::reason::Refusal;
+use crate::shard::Shard;
+use crate::store::StoreError;
+use crate::store::database::Database;
+
+/// How often the database is asked whether somebody has changed it.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The policies of a node, shared by its shards, and replaced as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Policies(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    set: Mutex<Arc<PolicySet>>,
+    version: AtomicU64,
+}
+
+impl Policies {
+    /// The policies of a state directory, now and whenever somebody changes them there.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be read. Later failures are logged, and leave what was read last.
+    pub fn watch(home: &Path) -> Result<Self, StoreError> {
+        let mut database = Database::open(home)?;
+        let policies = Self::default();
+        let mut version = database.data_version()?;
+        policies.replace(database.policy_set()?);
+        // Ends when nobody is left to tell.
+        let told = Arc::downgrade(&policies.0);
+        let watching = move || {
+            loop {
+                std::thread::sleep(LOOK);
+                let Some(shared) = told.upgrade() else { return };
+                let now = match database.data_version() {
+                    Ok(now) if now == version => continue,
+                    Ok(now) => now,
+                    Err(error) => {
+                        tracing::error!(%error, "policies cannot be read: those known stay in force");
+                        std::thread::sleep(10 * LOOK);
+                        continue;
+                    }
+                };
+                match database.policy_set() {
+                    Ok(set) => {
+                        version = now;
+                        Self(shared).replace(set);
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "policies cannot be read: those known stay in force");
+                    }
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("policies".into())
+            .spawn(watching)
+            .map_err(|error| StoreError::Io {
+                what: "watch",
+                path: home.to_owned(),
+                error,
+            })?;
+        Ok(policies)
+    }
+
+    /// Puts other policies in force; nothing happens if they are the same.
+    pub fn replace(&self, set: PolicySet) {
+        let mut current = self.0.set.lock().unwrap_or_else(PoisonError::into_inner);
+        if **current != set {
+            *current = Arc::new(set);
+            self.0.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    fn set(&self) -> Arc<PolicySet> {
+        let set = self.0.set.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&set)
+    }
+
+    fn version(&self) -> u64 {
+        self.0.version.load(Ordering::Acquire)
+    }
+}
+
+/// What counts where no policy is set, neither by name nor by type.
+#[derive(Clone, Debug)]
+pub enum Otherwise {
+    /// Everybody whom the secure channel lets in.
+    Anyone,
+    /// Whom this policy allows.
+    Policy(Arc<Policy>),
+}
+
+impl Otherwise {
+    /// Who has a credential of an accepted authority (`protocol/20-policies.md` 6).
+    #[must_use]
+    pub fn credential() -> Self {
+        let policy = Policy::parse("(= subject.has_credential true)", Mode::Strict);
+        policy.map_or(Self::Anyone, |policy| Self::Policy(Arc::new(policy)))
+    }
+}
+
+/// One resource with what decides who may use it. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    policies: Policies,
+    resource: Arc<str>,
+    kind: ResourceType,
+    otherwise: Otherwise,
+}
+
+/// Who wants to use a resource.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The identity that proved itself; without one every policy denies.
+    pub identifier: Option<Identifier>,
+    /// What accepted authorities say about it.
+    pub attested: &'a [VerifiedCredential],
+    /// Whether there are accepted authorities.
+    pub has_authorities: bool,
+}
+
+impl Guard {
+    /// Of a resource by its name and type.
+    #[must_use]
+    pub fn new(
+        policies: &Policies,
+        resource: &str,
+        kind: ResourceType,
+        otherwise: Otherwise,
+    ) -> Self {
+        Self {
+            policies: policies.clone(),
+            resource: resource.into(),
+            kind,
+            otherwise,
+        }
+    }
+
+    /// The same for another resource of the type.
+    #[must_use]
+    pub fn of(&self, resource: &str) -> Self {
+        Self {
+            resource: resource.into(),
+            ..self.clone()
+        }
+    }
+
+    /// Decides.
+    ///
+    /// # Errors
+    ///
+    /// Why not. A subject without an identity is denied wherever a policy counts.
+    pub fn decide(&self, subject: Subject<'_>) -> Result<(), Denial> {
+        let set = self.policies.set();
+        let policy = match (set.find(&self.resource, &self.kind), &self.otherwise) {
+            (Some(Ok(policy)), _) => policy,
+            (Some(Err(error)), _) => return Err(Denial::Unreadable(error.clone())),
+            (None, Otherwise::Anyone) => return Ok(()),
+            (None, Otherwise::Policy(policy)) => policy,
+        };
+        let Some(identifier) = subject.identifier else {
+            return Err(Denial::Missing("subject.identifier".into()));
+        };
+        let merged;
+        let credential = match (subject.attested, subject.has_authorities) {
+            ([], false) => Credential::NoAuthority,
+            ([], true) => Credential::Missing,
+            ([one], _) => Credential::Valid(&one.attributes),
+            (several, _) => {
+                merged = merge(several);
+                Credential::Valid(&merged)
+            }
+        };
+        policy.decide(&Environment::new(&self.resource, &identifier, credential))
+    }
+
+    /// Decides about the peer of a channel; counts and logs a denial.
+    pub(crate) fn admits(&self, shard: &Shard, channel: Option<&Channel>) -> bool {
+        let decision = match channel {
+            Some(channel) => self.decide(Subject {
+                identifier: channel.peer(),
+                attested: &channel.attested(),
+                has_authorities: channel.has_authorities(),
+            }),
+            None => self.decide(Subject {
+                identifier: None,
+                attested: &[],
+                has_authorities: false,
+            }),
+        };
+        let Err(denial) = decision else { return true };
+        shard.counters().refuse(Refusal::PolicyDenied);
+        if !shard.may_log() {
+            return false;
+        }
+        let subject = channel.and_then(Channel::peer).map(|peer| peer.to_string());
+        tracing::warn!(
+            resource = &*self.resource,
+            kind = %self.kind,
+            subject,
+            reason = %denial,
+            "denied by policy"
+        );
+        false
+    }
+
+    /// What a decision about the peer of a channel was based on; another one when that has changed.
+    pub fn basis(&self, channel: Option<&Channel>) -> Basis {
+        let attested = channel.map_or(0, Channel::attested_version);
+        Basis(self.policies.version(), attested)
+    }
+}
+
+/// Versions of what a decision was based on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Basis(u64, u64);
+
+/// The attributes of several authorities together. Of an attribute that several name, the value of the
+/// authority that was accepted first counts.
+fn merge(several: &[VerifiedCredential]) -> Attributes {
+    let mut all = Attributes::default();
+    for credential in several {
+        for (name, value) in &credential.attributes.map {
+            all.map.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    all
+}

@@ -1,0 +1,7 @@
+//! An authority and those who enroll with it, as real processes.
+
+mod asker;
+mod enrollment;
+mod requests;
+mod support;
+mod tickets;
