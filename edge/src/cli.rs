@@ -47,7 +47,8 @@ Example, beside the database:
 
 With --output json there is one object a line on stdout: {\"event\":\"starting\"}, then
 {\"event\":\"registered\"} each time the relay has confirmed the name, and {\"event\":\"down\"} with a
-reason each time that ended.
+reason each time that ended. With --direct there are {\"event\":\"direct\"} each time an inlet leaves the
+relay, and {\"event\":\"relayed\"} with a reason each time the last direct path ended.
 
 Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.";
 

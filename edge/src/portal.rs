@@ -283,7 +283,8 @@ impl OutletPart {
             shard.open_to_channels(key);
         });
         if let Some(rendezvous) = &self.rendezvous
-            && let Err(reason) = DirectOffer::start(shard, rendezvous.clone())
+            && let Err(reason) =
+                DirectOffer::start(shard, rendezvous.clone(), self.reporter.clone())
         {
             tracing::error!(%reason, "direct paths cannot be offered");
         }

@@ -146,7 +146,7 @@ impl Standing {
         }
         let otherwise = match authorities.is_empty() {
             true => Otherwise::Anyone,
-            false => Otherwise::credential(),
+            false => Otherwise::Credential,
         };
         let policies = Policies::watch(store.home())?;
         Ok(Self {

@@ -34,7 +34,9 @@ fn main() -> io::Result<()> {
     write("policy", policies())?;
     write("credential", credentials())?;
     write("request", requests())?;
-    write("ticket", tickets())
+    write("ticket", tickets())?;
+    write("policy", policies())?;
+    write("credential", credentials())
 }
 
 /// Envelopes, and bodies of answers alone.

@@ -11,9 +11,7 @@ use std::time::Duration;
 use culvert_crypto::Identifier;
 use culvert_crypto::credential::VerifiedCredential;
 use culvert_proto::credential::Attributes;
-use culvert_proto::policy::{
-    Credential, Denial, Environment, Mode, Policy, PolicySet, ResourceType,
-};
+use culvert_proto::policy::{Credential, Denial, Environment, PolicySet, ResourceType};
 
 use crate::channel::Channel;
 use crate::reason::Refusal;
@@ -102,21 +100,13 @@ impl Policies {
 }
 
 /// What counts where no policy is set, neither by name nor by type.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Otherwise {
     /// Everybody whom the secure channel lets in.
     Anyone,
-    /// Whom this policy allows.
-    Policy(Arc<Policy>),
-}
-
-impl Otherwise {
-    /// Who has a credential of an accepted authority (`protocol/20-policies.md` 6).
-    #[must_use]
-    pub fn credential() -> Self {
-        let policy = Policy::parse("(= subject.has_credential true)", Mode::Strict);
-        policy.map_or(Self::Anyone, |policy| Self::Policy(Arc::new(policy)))
-    }
+    /// Who has a credential of an accepted authority, as `(= subject.has_credential true)` says
+    /// (`protocol/20-policies.md` 6).
+    Credential,
 }
 
 /// One resource with what decides who may use it. Cloning is cheap.
@@ -172,11 +162,14 @@ impl Guard {
     /// Why not. A subject without an identity is denied wherever a policy counts.
     pub fn decide(&self, subject: Subject<'_>) -> Result<(), Denial> {
         let set = self.policies.set();
-        let policy = match (set.find(&self.resource, &self.kind), &self.otherwise) {
+        let policy = match (set.find(&self.resource, &self.kind), self.otherwise) {
             (Some(Ok(policy)), _) => policy,
             (Some(Err(error)), _) => return Err(Denial::Unreadable(error.clone())),
             (None, Otherwise::Anyone) => return Ok(()),
-            (None, Otherwise::Policy(policy)) => policy,
+            (None, Otherwise::Credential) => {
+                let is_known = subject.identifier.is_some() && !subject.attested.is_empty();
+                return is_known.then_some(()).ok_or(Denial::False);
+            }
         };
         let Some(identifier) = subject.identifier else {
             return Err(Denial::Missing("subject.identifier".into()));

@@ -160,7 +160,7 @@ struct Trusted {
 /// what opens the names, it takes a credential if there is an authority.
 fn listener_guard(cli: &Cli, policies: &Policies) -> Guard {
     let otherwise = match cli.require_authentication && !cli.authority.is_empty() {
-        true => Otherwise::credential(),
+        true => Otherwise::Credential,
         false => Otherwise::Anyone,
     };
     Guard::new(

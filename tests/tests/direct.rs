@@ -165,9 +165,11 @@ fn streams_go_back_to_the_relay_when_the_path_fails() {
     let mut client = connect(pair.inlet.address);
     echo(&mut client, &[7; 5_000]).expect("an echo along the direct path");
     assert!(nat.passed() > 10);
+    pair.outlet.process.event("direct");
     nat.block(true);
     client.write_all(b"into the void").expect("a write");
     pair.inlet.process.event("relayed");
+    pair.outlet.process.event("relayed");
     // What was on the direct path is closed: its bytes are lost.
     let mut rest = Vec::new();
     assert!(client.read_to_end(&mut rest).is_err() || rest.is_empty());

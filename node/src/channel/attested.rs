@@ -1,4 +1,4 @@
-//! What authorities say about the peer of a channel.
+//! What authorities say about the peer of a channel, and what this node shows it of itself.
 
 use culvert_crypto::channel::accept_refresh;
 use culvert_crypto::credential::{self, CredentialError, VerifiedCredential};
@@ -70,6 +70,25 @@ impl Channel {
                 }
                 shard.counters().refuse(Refusal::CredentialMalformed);
             }
+        }
+    }
+
+    /// Asks the guard about the peer, if what it decides on has changed.
+    pub(super) fn is_admitted(&self, shard: &Shard) -> bool {
+        let Some(guard) = self.guard.get() else {
+            return true;
+        };
+        let basis = guard.basis(Some(self));
+        self.basis.replace(basis) == basis || guard.admits(shard, Some(self))
+    }
+
+    /// Shows the peer what has changed about this node since the handshake.
+    pub(super) fn show_again(&self, shard: &Shard) {
+        let version = self.credentials.own.generation();
+        if self.shown.replace(version) != version
+            && let Ok(refresh) = self.credentials.own.endpoint().refresh()
+        {
+            self.tell(shard, &refresh, "new credentials");
         }
     }
 

@@ -430,27 +430,8 @@ impl Channel {
         }
     }
 
-    /// Asks the guard about the peer, if what it decides on has changed.
-    fn is_admitted(&self, shard: &Shard) -> bool {
-        let Some(guard) = self.guard.get() else {
-            return true;
-        };
-        let basis = guard.basis(Some(self));
-        self.basis.replace(basis) == basis || guard.admits(shard, Some(self))
-    }
-
-    /// Shows the peer what has changed about this node since the handshake.
-    fn show_again(&self, shard: &Shard) {
-        let version = self.credentials.own.generation();
-        if self.shown.replace(version) != version
-            && let Ok(refresh) = self.credentials.own.endpoint().refresh()
-        {
-            self.tell(shard, &refresh, "new credentials");
-        }
-    }
-
     /// Sends an inner message that is no payload.
-    fn tell(&self, shard: &Shard, message: &[u8], what: &'static str) {
+    pub(super) fn tell(&self, shard: &Shard, message: &[u8], what: &'static str) {
         let head = crate::buffer::HEADROOM;
         let mut buffer = shard.pool().small(head + message.len() + 64);
         buffer.truncate(head);

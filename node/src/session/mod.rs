@@ -49,7 +49,7 @@ pub enum Event {
         /// Who is there.
         peer: Option<Identifier>,
     },
-    /// New streams go straight to the far side.
+    /// New streams go straight to the far side, or one of those there can.
     Direct {
         /// Where it is reached over UDP.
         to: SocketAddr,
@@ -119,7 +119,7 @@ impl Reporter {
     }
 
     /// A lane has a direct path.
-    fn went_direct(&self, event: Event) {
+    pub(crate) fn went_direct(&self, event: Event) {
         let mut direct = self.direct();
         *direct += 1;
         if *direct == 1 {
@@ -128,13 +128,13 @@ impl Reporter {
     }
 
     /// A lane has it no more.
-    fn left_direct(&self) {
+    pub(crate) fn left_direct(&self) {
         let mut direct = self.direct();
         *direct = direct.saturating_sub(1);
     }
 
     /// A lane has none (any more). It is news when no other has one.
-    fn relayed(&self, shard: &Shard, was_up: bool, reason: &str) {
+    pub(crate) fn relayed(&self, shard: &Shard, was_up: bool, reason: &str) {
         let speaks = was_up || shard.number() == 0;
         let direct = self.direct();
         if speaks && *direct == 0 {

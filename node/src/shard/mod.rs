@@ -2,6 +2,7 @@
 //! to another.
 
 mod handoff;
+mod permission;
 mod relief;
 mod router;
 
@@ -26,7 +27,7 @@ use crate::key::{self, Key, LocalAddress};
 use crate::limits::Limits;
 use crate::link::Link;
 use crate::metrics::Counters;
-use crate::packet::{MAX_DEPTH, Producer};
+use crate::packet::MAX_DEPTH;
 use crate::portal::Stream;
 use crate::random;
 use crate::reason::{CloseReason, Refusal};
@@ -192,40 +193,6 @@ impl Shard {
             .map_or(0, |d| d.as_secs())
     }
 
-    // Flow control.
-
-    /// A flow control id nobody on this shard has.
-    pub fn new_flow_id(&self) -> FlowId {
-        let id = self.0.next_flow.get();
-        self.0.next_flow.set(id + 1);
-        FlowId::new(id)
-    }
-
-    /// Reads or changes what may reach what. Returns what the closure returns.
-    pub fn flow<T>(&self, change: impl FnOnce(&mut FlowControls<Key>) -> T) -> T {
-        change(&mut self.0.flow.borrow_mut())
-    }
-
-    /// The id of links accepted on this shard: consumers of it are reachable by strangers.
-    pub fn listener_flow(&self) -> FlowId {
-        self.0.listener
-    }
-
-    /// The id behind links this node opened: consumers of it are reachable by the nodes it connects
-    /// to, and by whoever sends through them.
-    pub fn outgoing_flow(&self) -> FlowId {
-        self.0.outgoing
-    }
-
-    /// Lets messages that come in the way `next` leads (a link or a channel) reach `who`.
-    pub fn permit_answers(&self, next: Key, who: Key) {
-        self.flow(|f| {
-            if let Some(id) = f.id_behind(next) {
-                let _ = f.add_consumer(id, who);
-            }
-        });
-    }
-
     // Addresses.
 
     pub(crate) fn insert<T>(
@@ -264,81 +231,6 @@ impl Shard {
         self.open_to_channels(sink.key);
         self.0.sink.set(Some(sink));
         sink
-    }
-
-    /// Lets everything that comes in by a link of this node, accepted or opened, or through a channel
-    /// this node opened, reach a worker.
-    pub fn open_to_all(&self, key: Key) {
-        self.open_to(&[self.0.listener], key);
-        self.open_to_authenticated(key);
-    }
-
-    /// The same, but of the links that were accepted only those whose peer has an accepted secure
-    /// channel over them.
-    pub fn open_to_authenticated(&self, key: Key) {
-        self.open_to(&[AUTHENTICATED, self.0.outgoing, self.0.opened], key);
-    }
-
-    /// Notes that a channel with the peer of an accepted link is up, or has ended: `by` is the link or
-    /// what it carries.
-    pub(crate) fn authenticate(&self, by: Key, on: bool) {
-        let Some(link) = self.carrier(by).filter(|link| link.is_accepted()) else {
-            return;
-        };
-        let is_on = link.authenticate(on);
-        let spawner = if is_on {
-            AUTHENTICATED
-        } else {
-            self.0.listener
-        };
-        let producer = Producer {
-            spawner: Some(spawner),
-            ..link.producer.get()
-        };
-        link.producer.set(producer);
-        self.flow(|f| {
-            let _ = f.add_producer(link.address.key, producer.id, producer.spawner);
-        });
-    }
-
-    /// Whether what has this flow control id comes by a link that this node accepted.
-    pub(crate) fn is_of_accepted_links(&self, id: FlowId) -> bool {
-        id == self.0.listener || id == AUTHENTICATED
-    }
-
-    /// Lets whatever comes by links that this node accepted reach a worker.
-    pub(crate) fn open_to_accepted_links(&self, key: Key) {
-        self.open_to(&[self.0.listener, AUTHENTICATED], key);
-    }
-
-    /// Lets what comes through channels that this node opened reach a worker.
-    pub fn open_to_opened_channels(&self, key: Key) {
-        self.open_to(&[self.0.opened], key);
-    }
-
-    /// The flow control id behind every channel that this node opened.
-    pub fn opened_channels_flow(&self) -> FlowId {
-        self.0.opened
-    }
-
-    fn open_to(&self, ids: &[FlowId], key: Key) {
-        self.flow(|f| {
-            for id in ids {
-                let _ = f.add_consumer(*id, key);
-            }
-        });
-    }
-
-    /// The flow control id behind every channel that this node accepted.
-    pub fn accepted_channels_flow(&self) -> FlowId {
-        self.0.accepted
-    }
-
-    /// Lets what comes through channels that this node accepted reach a worker.
-    pub fn open_to_channels(&self, key: Key) {
-        self.flow(|f| {
-            let _ = f.add_consumer(self.0.accepted, key);
-        });
     }
 
     /// Gives a worker an address of its own.

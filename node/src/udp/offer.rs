@@ -16,6 +16,7 @@ use crate::control;
 use crate::key::{Key, LocalAddress};
 use crate::packet::Packet;
 use crate::reason::Refusal;
+use crate::session::{Event, Reporter};
 use crate::shard::Shard;
 use crate::worker::{Outcome, Worker};
 
@@ -48,6 +49,7 @@ impl RendezvousAt {
 /// The worker that takes proposals of authenticated peers.
 pub struct DirectOffer {
     rendezvous: RendezvousAt,
+    reporter: Reporter,
     paths: RefCell<Vec<(Identifier, Weak<()>)>>,
 }
 
@@ -57,9 +59,14 @@ impl DirectOffer {
     /// # Errors
     ///
     /// When the shard has no address left.
-    pub fn start(shard: &Shard, rendezvous: RendezvousAt) -> Result<(), Refusal> {
+    pub fn start(
+        shard: &Shard,
+        rendezvous: RendezvousAt,
+        reporter: Reporter,
+    ) -> Result<(), Refusal> {
         let offer = Self {
             rendezvous,
+            reporter,
             paths: RefCell::default(),
         };
         let address = shard.add_named(NEGOTIATION.as_bytes(), Rc::new(offer))?;
@@ -100,6 +107,7 @@ impl Worker for DirectOffer {
         };
         let initiate = packet.payload().to_vec();
         let (shard, rendezvous) = (shard.clone(), self.rendezvous.clone());
+        let reporter = self.reporter.clone();
         monoio::spawn(async move {
             let at = match rendezvous.resolve().await {
                 Ok(at) => at,
@@ -111,7 +119,13 @@ impl Worker for DirectOffer {
             let direct = Direct::respond(&shard, at, peer, (&initiate, negotiation), place);
             match direct {
                 Ok(direct) => match direct.wait_open().await {
-                    Ok(to) => tracing::info!(%peer, %to, "a direct path is open"),
+                    Ok(to) => {
+                        tracing::info!(%peer, %to, "a direct path is open");
+                        reporter.went_direct(Event::Direct { to });
+                        let failure = direct.ended().await;
+                        reporter.left_direct();
+                        reporter.relayed(&shard, true, &failure.to_string());
+                    }
                     Err(failure) => tracing::info!(%peer, %failure, "no direct path"),
                 },
                 Err(error) => tracing::warn!(%peer, %error, "no direct path"),

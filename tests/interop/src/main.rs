@@ -11,6 +11,7 @@ mod identity;
 mod inlet;
 mod outlet;
 mod relay;
+mod rendezvous;
 mod services;
 
 use std::path::PathBuf;
@@ -55,6 +56,8 @@ enum Command {
     Inlet(inlet::Options),
     /// Passes messages between nodes that name it in their routes.
     Hop(hop::Options),
+    /// Tells nodes where they are seen from, over UDP.
+    Rendezvous(rendezvous::Options),
     /// Sends messages to a service that echoes, and ends.
     Echo(client::Options),
 }
@@ -111,6 +114,7 @@ async fn run(ctx: &Context, cli: Cli) -> Result<()> {
         }
         Command::Echo(options) => return client::run(&node, &me, options).await,
         Command::Hop(options) => hop::run(&node, options).await?,
+        Command::Rendezvous(options) => rendezvous::run(&node, options).await?,
         Command::Relay(options) => relay::run(&node, &me, options).await?,
         Command::Outlet(options) => outlet::run(&node, &me, options).await?,
         Command::Inlet(options) => inlet::run(&node, &me, options).await?,
