@@ -6,6 +6,7 @@
 //! Specification: `protocol/10-vault.md` 1, 4, 5 and 6.
 
 pub mod der;
+#[cfg(feature = "passphrase")]
 pub mod sealed;
 
 use std::collections::HashMap;
