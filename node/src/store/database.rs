@@ -1,6 +1,7 @@
 //! The database of a state directory: what people and authorities decided, shared by the processes
 //! that use the directory.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -102,13 +103,7 @@ impl Database {
     pub fn open(home: &Path) -> Result<Self, StoreError> {
         make_directory(home)?;
         let path = home.join(FILE);
-        // SQLite gives its further files the mode of the first.
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(FILE_MODE)
-            .open(&path)
-            .map_err(|error| StoreError::io("open", &path, error))?;
+        make_file(&path)?;
         let failed = |error| StoreError::Database {
             what: "open",
             path: path.clone(),
@@ -166,9 +161,28 @@ impl Database {
     }
 }
 
+/// Makes the file where it is missing: SQLite gives its further files the mode of the first.
+///
+/// One that is there must not be opened here. Closing it would take away the locks that this process's
+/// other connections hold, as POSIX locks do; the next program to end would then take itself for the
+/// last one, remove the log that is in use, and the database would be damaged.
+fn make_file(path: &Path) -> Result<(), StoreError> {
+    let made = std::fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(FILE_MODE)
+        .open(path);
+    match made {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(StoreError::io("open", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 
@@ -186,6 +200,31 @@ mod tests {
             let mode = entry.metadata().expect("data").permissions().mode();
             assert_eq!(mode & 0o777, FILE_MODE, "{:?}", entry.path());
         }
+    }
+
+    /// Whether this process holds a lock on a file.
+    fn is_locked(path: &Path) -> bool {
+        let inode = std::fs::metadata(path).expect("a file").ino();
+        let (owner, file) = (std::process::id().to_string(), format!(":{inode}"));
+        let locks = std::fs::read_to_string("/proc/locks").expect("locks");
+        locks.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.any(|word| word == owner) && words.any(|word| word.ends_with(&file))
+        })
+    }
+
+    #[test]
+    fn another_connection_leaves_the_locks_of_the_first() {
+        let home = tempfile::tempdir().expect("a directory");
+        let first = Database::open(home.path()).expect("a database");
+        let path = home.path().join(FILE);
+        assert!(is_locked(&path), "an open database is locked");
+        let second = Database::open(home.path()).expect("the same database");
+        assert!(is_locked(&path), "locked with two connections");
+        drop(second);
+        assert!(is_locked(&path), "locked when one is left");
+        drop(first);
+        assert!(!is_locked(&path), "not locked any more");
     }
 
     #[test]
