@@ -191,7 +191,8 @@ impl NodeArgs {
 pub fn run(store: &Store, args: &NodeArgs, output: Output) -> Result<(), Failure> {
     let trust = args.trust()?;
     let resource = (ResourceType::Other("node".into()), "node");
-    let standing = Standing::new(store, &args.identity, &TrustArgs::default(), resource)?;
+    let none = TrustArgs::default();
+    let standing = Standing::new(store, &args.identity, &none, &args.allow, resource)?;
     let mut ready = Ready::new(standing, &args.run_args())?;
     ready.config.listen = Some(args.listen);
     // Peers of this node are strangers to each other: nobody may hold up others for long.

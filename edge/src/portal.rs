@@ -42,7 +42,13 @@ const INLET: &str = "inlet";
 pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Failure> {
     let trust = args.trust.trust(&args.allow)?;
     let resource = (ResourceType::TcpOutlet, args.name.as_str());
-    let standing = Standing::new(store, &args.run.identity, &args.trust, resource)?;
+    let standing = Standing::new(
+        store,
+        &args.run.identity,
+        &args.trust,
+        &args.allow,
+        resource,
+    )?;
     let mut ready = Ready::new(standing, &args.run)?;
     let (reporter, events) = Reporter::new();
     let part = OutletPart {
@@ -88,7 +94,13 @@ pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Fa
 pub fn inlet(store: &Store, args: &InletArgs, output: Output) -> Result<(), Failure> {
     let plan = plan(args)?;
     let resource = (ResourceType::TcpInlet, args.via.as_deref().unwrap_or(INLET));
-    let standing = Standing::new(store, &args.run.identity, &args.trust, resource)?;
+    let standing = Standing::new(
+        store,
+        &args.run.identity,
+        &args.trust,
+        &args.allow,
+        resource,
+    )?;
     let mut ready = Ready::new(standing, &args.run)?;
     let listener = process::listen(&args.from)?;
     let (reporter, events) = Reporter::new();

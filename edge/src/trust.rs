@@ -112,6 +112,7 @@ impl Standing {
         store: &Store,
         identity: &str,
         args: &TrustArgs,
+        allow: &AllowArgs,
         (kind, name): (ResourceType, &str),
     ) -> Result<Self, Failure> {
         let mut database = Database::open(store.home())?;
@@ -144,9 +145,11 @@ impl Standing {
         if let Some(policy) = &args.policy {
             database.set_policy(&Scope::Name(name.to_owned()), policy)?;
         }
-        let otherwise = match authorities.is_empty() {
-            true => Otherwise::Anyone,
-            false => Otherwise::Credential,
+        let is_policy_all = args.policy.is_some() && allow.trust().is_err();
+        let otherwise = match (authorities.is_empty(), is_policy_all) {
+            (false, _) => Otherwise::Credential,
+            (true, true) => Otherwise::Nobody,
+            (true, false) => Otherwise::Anyone,
         };
         let policies = Policies::watch(store.home())?;
         Ok(Self {

@@ -107,6 +107,8 @@ pub enum Otherwise {
     /// Who has a credential of an accepted authority, as `(= subject.has_credential true)` says
     /// (`protocol/20-policies.md` 6).
     Credential,
+    /// Nobody: a policy was all that said who may, and it is gone.
+    Nobody,
 }
 
 /// One resource with what decides who may use it. Cloning is cheap.
@@ -166,6 +168,7 @@ impl Guard {
             (Some(Ok(policy)), _) => policy,
             (Some(Err(error)), _) => return Err(Denial::Unreadable(error.clone())),
             (None, Otherwise::Anyone) => return Ok(()),
+            (None, Otherwise::Nobody) => return Err(Denial::False),
             (None, Otherwise::Credential) => {
                 let is_known = subject.identifier.is_some() && !subject.attested.is_empty();
                 return is_known.then_some(()).ok_or(Denial::False);

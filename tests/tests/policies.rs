@@ -252,3 +252,21 @@ fn strangers_cannot_knock() {
     known.process.event("up");
     gets_in(&known).expect("let in");
 }
+
+/// Where a policy was all that said who may, its end must not open the door.
+#[test]
+fn without_its_only_policy_an_outlet_lets_nobody_in() {
+    let _turn = alone();
+    let (service, relay) = (Service::echo(), Relay::start(&[]));
+    let [owner, user] = [(); 2].map(|()| Edge::new());
+    let policy = format!("(= subject.identifier \"{}\")", user.identifier);
+    let _outlet = outlet(&owner, &relay, service.address(), &["--policy", &policy]);
+    let inlet = inlet(&user, &relay, &owner, &[]);
+    gets_in(&inlet).expect("let in");
+    let output = owner.output(&["policy", "delete", "--resource", NAME]);
+    assert!(output.status.success(), "{output:?}");
+    eventually("nobody is let in", PATIENCE, || match gets_in(&inlet) {
+        Ok(()) => Err("let in"),
+        Err(_) => Ok(()),
+    });
+}
