@@ -225,6 +225,12 @@ impl Guard {
         let attested = channel.map_or(0, Channel::attested_version);
         Basis(self.policies.version(), attested)
     }
+
+    /// [`Guard::basis`], where there is a guard. To be asked before the decision: what changes between
+    /// the two is decided on again then.
+    pub(crate) fn basis_of(guard: Option<&Self>, channel: Option<&Channel>) -> Basis {
+        guard.map_or_else(Basis::default, |guard| guard.basis(channel))
+    }
 }
 
 /// Versions of what a decision was based on.

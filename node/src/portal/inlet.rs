@@ -232,6 +232,7 @@ async fn open(
     paths: &PathWatch,
 ) -> Result<Rc<Stream>, Ended> {
     let guard = paths.guard.as_ref();
+    let basis = Guard::basis_of(guard, path.channel.as_deref());
     if guard.is_some_and(|guard| !guard.admits(shard, path.channel.as_deref())) {
         // The far side may have been started again meanwhile, and have something else to show.
         paths.suspect(Suspicion::NoAnswer);
@@ -244,6 +245,7 @@ async fn open(
         peer: path.peer,
         channel: path.channel.clone(),
         carrier,
+        basis,
     };
     let opened = Stream::open(shard, machine, far, guard);
     let stream = opened.map_err(|reason| {

@@ -78,12 +78,14 @@ impl Outlet {
         let via = packet.via.map(|via| via.key);
         let channel = via.and_then(|via| shard.channel(via));
         let guard = self.guard.as_ref();
+        let basis = Guard::basis_of(guard, channel.as_deref());
         let is_admitted = guard.is_none_or(|guard| guard.admits(shard, channel.as_deref()));
         let far = Far {
             route: packet.return_route(),
             peer: packet.identity,
             channel,
             carrier: via,
+            basis,
         };
         let stream = Stream::open(shard, machine, far, guard)?;
         if !is_admitted {

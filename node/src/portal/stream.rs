@@ -42,6 +42,8 @@ pub(crate) struct Far {
     pub(crate) channel: Option<Rc<Channel>>,
     /// What ends the stream when it ends.
     pub(crate) carrier: Option<Key>,
+    /// What was known when the guard was asked about it: from before, so that no change is missed.
+    pub(crate) basis: Basis,
 }
 
 /// One end of a portal connection.
@@ -92,6 +94,7 @@ impl Stream {
             peer,
             channel,
             carrier,
+            basis,
         } = far;
         if shard.counters().streams.get() >= shard.limits().streams_per_shard {
             return Err(Refusal::TooManyStreams);
@@ -103,9 +106,7 @@ impl Stream {
                 route: RefCell::new(route),
                 own: Shard::route_to(address),
                 peer,
-                basis: Cell::new(
-                    guard.map_or_else(Basis::default, |g| g.basis(channel.as_deref())),
-                ),
+                basis: Cell::new(basis),
                 guard: guard.cloned(),
                 channel,
                 incoming: RefCell::default(),
