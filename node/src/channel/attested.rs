@@ -82,6 +82,19 @@ impl Channel {
         self.basis.replace(basis) == basis || guard.admits(shard, Some(self))
     }
 
+    /// Has the link that carries it count as one whose peer is known.
+    pub(super) fn vouch(&self, shard: &Shard) {
+        let link = shard.authenticate(self.encryptor.key);
+        self.vouched.replace(link);
+    }
+
+    /// Takes that back from the link that it was said of, whatever has become of the way there.
+    pub(super) fn stop_vouching(&self, shard: &Shard) {
+        if let Some(link) = self.vouched.take() {
+            shard.revoke_authentication(&link);
+        }
+    }
+
     /// Shows the peer what has changed about this node since the handshake.
     pub(super) fn show_again(&self, shard: &Shard) {
         let version = self.credentials.own.generation();

@@ -99,7 +99,7 @@ impl Channel {
         shard.counters().channels_opened.add(1);
         tracing::debug!(%peer, initiator = self.initiator, "secure channel up");
         self.learn(shard, &peer_credentials);
-        shard.authenticate(self.encryptor.key, true);
+        self.vouch(shard);
         if let Some(guard) = self.guard.get() {
             self.basis.set(guard.basis(Some(self)));
             if !guard.admits(shard, Some(self)) {
@@ -186,7 +186,7 @@ impl Channel {
     pub(crate) fn move_to(&self, shard: &Shard, hops: &Route) {
         let mut route = hops.clone();
         // The peer is at the far end of another link from now on.
-        shard.authenticate(self.encryptor.key, false);
+        self.stop_vouching(shard);
         {
             let mut current = self.route.borrow_mut();
             if let Some(last) = current.last() {
@@ -194,7 +194,7 @@ impl Channel {
             }
             *current = route;
         }
-        shard.authenticate(self.encryptor.key, true);
+        self.vouch(shard);
         // It ends with what carries it now, too.
         if let Some(first) = shard.first_key(hops) {
             shard.depend(first, self.decryptor.key);

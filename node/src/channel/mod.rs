@@ -23,6 +23,7 @@ pub use listener::{API, ChannelListener, KEY_EXCHANGER};
 
 use crate::identity::OwnIdentity;
 use crate::key::{self, LocalAddress};
+use crate::link::Link;
 use crate::notify::Notify;
 use crate::packet::{Packet, Producer};
 use crate::policy::{Basis, Guard};
@@ -144,6 +145,8 @@ pub struct Channel {
     /// What decides whether the peer may have it, and what that was based on.
     guard: OnceCell<Guard>,
     basis: Cell<Basis>,
+    /// The accepted link whose peer is known by this channel.
+    vouched: RefCell<Option<Rc<Link>>>,
     changed: Notify,
 }
 
@@ -226,6 +229,7 @@ impl Channel {
                 shown: Cell::new(credentials.own.generation()),
                 guard: OnceCell::new(),
                 basis: Cell::default(),
+                vouched: RefCell::default(),
                 changed: Notify::default(),
             });
             (Entry::Decryptor(Rc::clone(&channel)), channel)
@@ -453,7 +457,7 @@ impl Channel {
             if tell {
                 self.tell(shard, &inner::CLOSE, "close message");
             }
-            shard.authenticate(self.encryptor.key, false);
+            self.stop_vouching(shard);
             shard.counters().channels.sub(1);
         }
         self.end.set(Some(reason));

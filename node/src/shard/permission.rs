@@ -1,9 +1,12 @@
 //! What may reach what (`protocol/02-routing.md` 6): the flow control of one shard.
 
+use std::rc::Rc;
+
 use culvert_proto::flow_control::{FlowControls, FlowId};
 
 use super::{AUTHENTICATED, Shard};
 use crate::key::Key;
+use crate::link::Link;
 use crate::packet::Producer;
 
 impl Shard {
@@ -52,12 +55,21 @@ impl Shard {
         self.open_to(&[AUTHENTICATED, self.0.outgoing, self.0.opened], key);
     }
 
-    /// Notes that a channel with the peer of an accepted link is up, or has ended: `by` is the link or
-    /// what it carries.
-    pub(crate) fn authenticate(&self, by: Key, on: bool) {
-        let Some(link) = self.carrier(by).filter(|link| link.is_accepted()) else {
-            return;
-        };
+    /// Notes that a channel with the peer of an accepted link is up: `by` is what carries it. Gives the
+    /// link, for [`Shard::revoke_authentication`] when the channel ends or moves. By then what carried
+    /// it may lead elsewhere, or nowhere.
+    pub(crate) fn authenticate(&self, by: Key) -> Option<Rc<Link>> {
+        let link = self.carrier(by).filter(|link| link.is_accepted())?;
+        self.note_authentication(&link, true);
+        Some(link)
+    }
+
+    /// Notes that a channel that authenticated a link is not there any more.
+    pub(crate) fn revoke_authentication(&self, link: &Link) {
+        self.note_authentication(link, false);
+    }
+
+    fn note_authentication(&self, link: &Link, on: bool) {
         let is_on = link.authenticate(on);
         let spawner = if is_on {
             AUTHENTICATED
@@ -69,9 +81,12 @@ impl Shard {
             ..link.producer.get()
         };
         link.producer.set(producer);
-        self.flow(|f| {
-            let _ = f.add_producer(link.address.key, producer.id, producer.spawner);
-        });
+        // A link that has ended needs no permissions.
+        if self.table().by_key(link.address.key).is_some() {
+            self.flow(|f| {
+                let _ = f.add_producer(link.address.key, producer.id, producer.spawner);
+            });
+        }
     }
 
     /// Whether what has this flow control id comes by a link that this node accepted.
