@@ -10,6 +10,8 @@ use culvert_crypto::Identifier;
 use culvert_crypto::credential::{self, Claims, CredentialError, Subject, VerifiedCredential};
 use culvert_crypto::identity::{Identity, update};
 use culvert_crypto::purpose_key::PurposeKeyError;
+use culvert_node::store::database::Database;
+use culvert_node::store::projects::StoredCredential;
 use culvert_proto::credential::Attributes;
 use serde_json::{Map, Value, json};
 
@@ -34,6 +36,23 @@ pub enum CredentialCommand {
     },
     /// Verify a credential as a node would that accepts the authority.
     Verify(VerifyArgs),
+    /// Verify a credential of an identity of this machine and keep it: portals that run as this identity
+    /// and believe the authority show it.
+    Store(StoreArgs),
+}
+
+/// Arguments of `credential store`.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// The credential, as hexadecimal text or a file.
+    #[arg(value_name = "HEX|FILE")]
+    pub credential: String,
+    /// Change history of the authority that must have issued it.
+    #[arg(long, value_name = "HEX|FILE")]
+    pub authority: String,
+    /// Name of the identity it must be about.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
+    pub identity: String,
 }
 
 /// Arguments of `credential issue`.
@@ -85,24 +104,42 @@ pub fn run(store: &Store, command: &CredentialCommand, output: Output) -> Result
             let bytes = given::bytes(&args.credential, "credential")?;
             let authority = given::history(&args.authority, "history of the authority")?;
             let verified = verify(&bytes, args.subject.as_ref(), &authority, now_s())?;
-            let (subject, issuer) = (verified.subject, verified.issuer);
-            let until = given::moment(verified.expires_at, now_s());
-            output.print(
-                format!(
-                    "valid: {issuer} says about {subject}, until {until}:\n{}",
-                    lines(&verified.attributes)
-                ),
-                &json!({
-                    "valid": true,
-                    "subject": subject.to_string(),
-                    "issuer": issuer.to_string(),
-                    "attributes": object(&verified.attributes),
-                    "expires_at": verified.expires_at,
-                }),
-            );
+            tell("valid", &verified, output);
+            Ok(())
+        }
+        CredentialCommand::Store(args) => {
+            let bytes = given::bytes(&args.credential, "credential")?;
+            let authority = given::history(&args.authority, "history of the authority")?;
+            let subject = store.entry(&args.identity)?.identifier();
+            let verified = verify(&bytes, Some(&subject), &authority, now_s())?;
+            let kept = StoredCredential {
+                encoded: bytes,
+                expires_at: verified.expires_at,
+            };
+            Database::open(store.home())?.save_credential(&subject, &verified.issuer, &kept)?;
+            tell("stored", &verified, output);
             Ok(())
         }
     }
+}
+
+/// Says what a verified credential says, and what was done with it.
+fn tell(done: &str, verified: &VerifiedCredential, output: Output) {
+    let (subject, issuer) = (verified.subject, verified.issuer);
+    let until = given::moment(verified.expires_at, now_s());
+    output.print(
+        format!(
+            "{done}: {issuer} says about {subject}, until {until}:\n{}",
+            lines(&verified.attributes)
+        ),
+        &json!({
+            done: true,
+            "subject": subject.to_string(),
+            "issuer": issuer.to_string(),
+            "attributes": object(&verified.attributes),
+            "expires_at": verified.expires_at,
+        }),
+    );
 }
 
 fn issue(store: &Store, args: &IssueArgs, output: Output) -> Result<(), Failure> {

@@ -282,7 +282,8 @@ impl OutletPart {
         if shard.number() == 0 {
             self.standing.keep_fresh(shard);
         }
-        let channels = ChannelListener::new(credentials.clone(), shard.accepted_channels_flow());
+        let channels = ChannelListener::new(credentials.clone(), shard.accepted_channels_flow())
+            .guarded(self.standing.channels.clone());
         add(shard, API, Rc::new(channels), |key| {
             shard.open_to_all(key);
             // A channel inside a channel.

@@ -21,7 +21,7 @@ use culvert_node::store::projects::Project;
 use culvert_proto::policy::{Mode, Policy, ResourceType, Scope};
 
 use crate::cli::AllowArgs;
-use crate::commands::identity_for_use;
+use crate::commands::{identity_for_use, now_s};
 use crate::failure::Failure;
 use crate::renewal::Renewal;
 use crate::store::{Store, Stored};
@@ -50,6 +50,9 @@ pub struct TrustArgs {
     #[arg(long, value_name = "NAME")]
     pub resource: Option<String>,
 }
+
+/// Name of an outlet's secure channel listener as a resource of policies.
+const LISTENER: &str = "api";
 
 /// An encoded credential.
 #[derive(Clone, Debug)]
@@ -97,6 +100,8 @@ pub struct Standing {
     pub identifier: Identifier,
     /// Who may use the portal.
     pub guard: Guard,
+    /// Who may have a secure channel with it.
+    pub channels: Guard,
     histories: SeenHistories,
     authorities: Vec<Authority>,
     renewal: Option<Renewal>,
@@ -131,6 +136,13 @@ impl Standing {
             })?;
         let mut authorities = args.authority.clone();
         let mut shown: Vec<Vec<u8>> = args.credential.iter().map(|c| c.0.clone()).collect();
+        for authority in &authorities {
+            let kept = database.credential(&identifier, &authority.identifier)?;
+            shown.extend(
+                kept.filter(|kept| kept.expires_at > now_s())
+                    .map(|kept| kept.encoded),
+            );
+        }
         let mut renewal = None;
         if let Some(project) = &project {
             let made = Renewal::new(store, &mut database, project, &own)?;
@@ -156,6 +168,12 @@ impl Standing {
             own,
             identifier,
             guard: Guard::new(&policies, name, kind, otherwise),
+            channels: Guard::new(
+                &policies,
+                LISTENER,
+                ResourceType::SecureChannelListener,
+                Otherwise::Anyone,
+            ),
             histories: SeenHistories::default(),
             authorities,
             renewal,

@@ -270,3 +270,65 @@ fn without_its_only_policy_an_outlet_lets_nobody_in() {
         Err(_) => Ok(()),
     });
 }
+
+#[test]
+fn stored_credentials_are_shown() {
+    let _turn = alone();
+    let (service, relay, issuer) = (Service::echo(), Relay::start(&[]), Issuer::new());
+    let (owner, user) = (Edge::new(), Edge::new());
+    for (edge, attribute) in [(&owner, "component=db"), (&user, "component=web")] {
+        let credential = issuer.issue(edge, &[attribute], &[]);
+        let store = [
+            "credential",
+            "store",
+            &credential,
+            "--authority",
+            &issuer.history,
+        ];
+        let output = edge.output(&store);
+        assert!(output.status.success(), "{output:?}");
+        // Not somebody else's.
+        let other = issuer.issue(&issuer.edge, &[attribute], &[]);
+        let store = [
+            "credential",
+            "store",
+            &other,
+            "--authority",
+            &issuer.history,
+        ];
+        assert!(!edge.output(&store).status.success());
+    }
+    let arguments = ["--authority", &issuer.history, "--policy", "component=web"];
+    let _outlet = outlet(&owner, &relay, service.address(), &arguments);
+    let arguments = ["--authority", &issuer.history, "--policy", "component=db"];
+    let inlet = user.start_inlet(relay.address, NAME, "127.0.0.1:0", &[], &arguments);
+    inlet.process.event("up");
+    gets_in(&inlet).expect("let in");
+}
+
+#[test]
+fn channels_are_resources_too() {
+    let _turn = alone();
+    let (service, relay) = (Service::echo(), Relay::start(&[]));
+    let (owner, user, other) = (Edge::new(), Edge::new(), Edge::new());
+    let only = user.identifier.as_str();
+    let set = [
+        "policy",
+        "create",
+        "--resource-type",
+        "secure-channel-listener",
+        only,
+    ];
+    let output = owner.output(&set);
+    assert!(output.status.success(), "{output:?}");
+    let friends = [user.identifier.as_str(), other.identifier.as_str()];
+    let outlet = owner.outlet(relay.address, service.address(), &friends);
+    gets_in(&inlet(&user, &relay, &owner, &[])).expect("let in");
+    assert_eq!(denied(outlet.metrics), 0.0);
+    let far = [owner.identifier.as_str()];
+    let _kept_out = other.start_inlet(relay.address, NAME, "127.0.0.1:0", &far, &[]);
+    eventually("a denial", PATIENCE, || match denied(outlet.metrics) {
+        0.0 => Err(()),
+        _ => Ok(()),
+    });
+}

@@ -2,6 +2,7 @@
 
 mod asker;
 mod enrollment;
+mod portals;
 mod requests;
 mod support;
 mod tickets;
