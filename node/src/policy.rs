@@ -39,32 +39,31 @@ impl Policies {
     ///
     /// When the database cannot be read. Later failures are logged, and leave what was read last.
     pub fn watch(home: &Path) -> Result<Self, StoreError> {
-        let mut database = Database::open(home)?;
         let policies = Self::default();
-        let mut version = database.data_version()?;
-        policies.replace(database.policy_set()?);
+        let mut open = Open::new(home)?;
+        policies.replace(open.database.policy_set()?);
         // Ends when nobody is left to tell.
-        let told = Arc::downgrade(&policies.0);
+        let (told, place) = (Arc::downgrade(&policies.0), home.to_owned());
         let watching = move || {
+            let mut failed = None;
             loop {
                 std::thread::sleep(LOOK);
                 let Some(shared) = told.upgrade() else { return };
-                let now = match database.data_version() {
-                    Ok(now) if now == version => continue,
-                    Ok(now) => now,
-                    Err(error) => {
-                        tracing::error!(%error, "policies cannot be read: those known stay in force");
-                        std::thread::sleep(10 * LOOK);
-                        continue;
-                    }
-                };
-                match database.policy_set() {
+                match open.look(&place) {
                     Ok(set) => {
-                        version = now;
-                        Self(shared).replace(set);
+                        failed = None;
+                        set.into_iter()
+                            .for_each(|set| Self(Arc::clone(&shared)).replace(set));
                     }
+                    // Told once for each kind of failure.
                     Err(error) => {
-                        tracing::error!(%error, "policies cannot be read: those known stay in force");
+                        let reason = error.to_string();
+                        if failed.as_ref() != Some(&reason) {
+                            let kept = "policies cannot be read: those known stay in force";
+                            tracing::error!(reason, hint = error.hint(), "{kept}");
+                        }
+                        failed = Some(reason);
+                        std::thread::sleep(10 * LOOK);
                     }
                 }
             }
@@ -96,6 +95,40 @@ impl Policies {
 
     fn version(&self) -> u64 {
         self.0.version.load(Ordering::Acquire)
+    }
+}
+
+/// The database that policies were read from last.
+struct Open {
+    database: Database,
+    /// The file, which somebody may replace.
+    file: u64,
+    version: i64,
+}
+
+impl Open {
+    fn new(home: &Path) -> Result<Self, StoreError> {
+        let mut database = Database::open(home)?;
+        Ok(Self {
+            file: database.file()?,
+            version: database.data_version()?,
+            database,
+        })
+    }
+
+    /// The policies, if they may be others than those read last.
+    fn look(&mut self, home: &Path) -> Result<Option<PolicySet>, StoreError> {
+        let file = self.database.file()?;
+        if file != self.file {
+            *self = Self::new(home)?;
+        } else {
+            let version = self.database.data_version()?;
+            if version == self.version {
+                return Ok(None);
+            }
+            self.version = version;
+        }
+        self.database.policy_set().map(Some)
     }
 }
 
@@ -171,7 +204,8 @@ impl Guard {
             (None, Otherwise::Nobody) => return Err(Denial::False),
             (None, Otherwise::Credential) => {
                 let is_known = subject.identifier.is_some() && !subject.attested.is_empty();
-                return is_known.then_some(()).ok_or(Denial::False);
+                let missing = || Denial::Missing("a credential of an accepted authority".into());
+                return is_known.then_some(()).ok_or_else(missing);
             }
         };
         let Some(identifier) = subject.identifier else {
@@ -247,4 +281,57 @@ fn merge(several: &[VerifiedCredential]) -> Attributes {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use culvert_proto::policy::{Mode, Policy, Scope};
+
+    use super::*;
+
+    fn set(home: &Path, text: &str) {
+        let policy = Policy::parse(text, Mode::Strict).expect("a policy");
+        let mut database = Database::open(home).expect("a database");
+        let scope = Scope::Name("db".into());
+        database.set_policy(&scope, &policy).expect("set");
+    }
+
+    fn await_change(policies: &Policies, before: u64) -> u64 {
+        for _ in 0..200 {
+            if policies.version() != before {
+                return policies.version();
+            }
+            std::thread::sleep(LOOK / 2);
+        }
+        panic!("the change is not seen");
+    }
+
+    #[test]
+    fn changes_are_seen_and_a_lost_database_opens_nothing() {
+        let home = tempfile::tempdir().expect("a directory");
+        set(home.path(), "component=web");
+        let policies = Policies::watch(home.path()).expect("policies");
+        let guard = Guard::new(&policies, "db", ResourceType::TcpOutlet, Otherwise::Anyone);
+        let subject = Subject {
+            identifier: Some(Identifier([1; 32])),
+            attested: &[],
+            has_authorities: false,
+        };
+        assert!(guard.decide(subject).is_err());
+        let first = policies.version();
+        set(home.path(), "(= 1 1)");
+        let second = await_change(&policies, first);
+        assert!(guard.decide(subject).is_ok());
+        set(home.path(), "component=batch");
+        let third = await_change(&policies, second);
+        for entry in std::fs::read_dir(home.path()).expect("entries").flatten() {
+            std::fs::remove_file(entry.path()).expect("removed");
+        }
+        std::thread::sleep(3 * LOOK);
+        assert!(guard.decide(subject).is_err());
+        // Another one takes its place.
+        set(home.path(), "(= 1 1)");
+        await_change(&policies, third);
+        assert!(guard.decide(subject).is_ok());
+    }
 }

@@ -207,7 +207,10 @@ impl Session<'_> {
                 ..self.credentials.clone()
             };
             let unanswered = || {
-                let reason = format!("no answer yet from {route}");
+                let mut reason = format!("no answer yet from {route}");
+                if self.plan.admission.is_none() {
+                    reason += " (some relays forward only for those who start with --authenticate)";
+                }
                 tracing::warn!(
                     lane = self.shard.number(),
                     reason,

@@ -2,7 +2,7 @@
 //! that use the directory.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -147,6 +147,17 @@ impl Database {
             path: self.path.clone(),
             error,
         })
+    }
+
+    /// Number of the file that has its name now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] when there is none.
+    pub fn file(&self) -> Result<u64, StoreError> {
+        let data = std::fs::metadata(&self.path);
+        data.map(|data| data.ino())
+            .map_err(|error| StoreError::io("find", &self.path, error))
     }
 
     /// A number that is another one after another connection has changed something.
