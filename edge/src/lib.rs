@@ -14,6 +14,7 @@
 //! | [`portal`], [`events`] | running an outlet or an inlet |
 //! | [`authority`] | who the members of a project are, and what they may do |
 //! | [`project`] | being a member of projects |
+//! | [`model`] | what a node is told to have, and what it says about it |
 //! | [`node`] | running services for other nodes |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
@@ -27,6 +28,7 @@ pub mod endpoint;
 pub mod events;
 pub mod given;
 pub mod identity;
+pub mod model;
 pub mod node;
 pub mod output;
 pub mod policy;
