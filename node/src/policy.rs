@@ -190,6 +190,12 @@ impl Guard {
         }
     }
 
+    /// Name of the resource.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
     /// Decides.
     ///
     /// # Errors

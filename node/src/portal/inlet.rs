@@ -12,7 +12,7 @@ use culvert_proto::route::Route;
 use monoio::net::{TcpListener, TcpStream};
 
 use super::lanes::{Client, Lanes};
-use super::stream::{Far, Stream};
+use super::stream::{Far, Role, Stream};
 use crate::channel::Channel;
 use crate::notify::Notify;
 use crate::policy::Guard;
@@ -245,6 +245,7 @@ async fn open(
         peer: path.peer,
         channel: path.channel.clone(),
         carrier,
+        role: Role::Inlet,
         basis,
     };
     let opened = Stream::open(shard, machine, far, guard);

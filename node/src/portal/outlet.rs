@@ -8,7 +8,7 @@ use std::time::Duration;
 use culvert_proto::portal::{self, PortalMessage, SkipHandshake};
 use monoio::net::TcpStream;
 
-use super::stream::{Far, Stream};
+use super::stream::{Far, Role, Stream};
 use crate::control;
 use crate::key::LocalAddress;
 use crate::packet::Packet;
@@ -85,6 +85,7 @@ impl Outlet {
             peer: packet.identity,
             channel,
             carrier: via,
+            role: Role::Outlet,
             basis,
         };
         let stream = Stream::open(shard, machine, far, guard)?;
