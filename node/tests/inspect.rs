@@ -4,16 +4,22 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use culvert_crypto::trust::Trust;
 use culvert_crypto::vault::KeyType;
+use culvert_node::channel::{API, ChannelListener};
 use culvert_node::inspect::Inspection;
+use culvert_node::metrics::Snapshot;
 use culvert_node::node::Node;
-use culvert_node::portal::Role;
+use culvert_node::policy::{DENIALS, Guard, Otherwise, Policies};
+use culvert_node::portal::{OUTLET, Outlet, Role, Target};
 use culvert_node::session::Event;
+use culvert_proto::policy::ResourceType;
+use culvert_proto::portal;
 
-use common::{endpoint, inlet_node, outlet_node, wait_for};
+use common::{config, credentials, endpoint, inlet_node, outlet_node, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -82,4 +88,58 @@ fn links_channels_and_streams_are_shown_with_their_bytes() {
     outlet.shutdown();
     assert!(inspector.inspect(Duration::from_millis(10)).is_err());
     inlet.node.shutdown();
+}
+
+#[test]
+fn the_last_denials_are_kept_and_all_are_counted() {
+    let (near, far) = (endpoint(KeyType::Ed25519), endpoint(KeyType::Ed25519));
+    let policies = Policies::default();
+    let kind = ResourceType::TcpOutlet;
+    let guard = Guard::new(&policies, "db", kind, Otherwise::Nobody);
+    let me = far.clone();
+    let outlet = Node::start(&config(true), move |shard| {
+        let flow = shard.accepted_channels_flow();
+        let listener = ChannelListener::new(credentials(&me, Trust::Anyone), flow);
+        let api = shard.add_named(API, Rc::new(listener)).unwrap();
+        shard.open_to_all(api.key);
+        let target = Target {
+            host: "127.0.0.1".into(),
+            port: 1,
+        };
+        let outlet = Outlet::new(target, portal::Config::default()).guarded(guard.clone());
+        let outlet = shard.add_named(OUTLET, Rc::new(outlet)).unwrap();
+        shard.open_to_channels(outlet.key);
+    })
+    .unwrap();
+    let inlet = inlet_node(&near, outlet.address().unwrap(), far.identifier());
+    wait_for(&inlet.events, |event| matches!(event, Event::Up { .. }));
+    for _ in 0..DENIALS + 5 {
+        let mut client = TcpStream::connect(inlet.address).unwrap();
+        // The far side refuses it, which ends the client's connection.
+        let _ = client.read(&mut [0]);
+    }
+    let end = Instant::now() + LIMIT;
+    let metric = format!(
+        "culvert_policy_denials_total{{resource_type=\"tcp-outlet\"}} {}",
+        DENIALS + 5
+    );
+    while !Snapshot::sum(&outlet.counters())
+        .prometheus()
+        .lines()
+        .any(|line| line == metric)
+    {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+    let denials = policies.denials();
+    assert_eq!(denials.len(), DENIALS);
+    assert!(denials[0].at_ms >= denials[DENIALS - 1].at_ms);
+    let last = serde_json::to_value(&denials[0]).unwrap();
+    assert_eq!(last["subject"], near.identifier().to_string());
+    assert_eq!(
+        (&last["resource"], &last["resource-type"]),
+        (&"db".into(), &"tcp-outlet".into())
+    );
+    inlet.node.shutdown();
+    outlet.shutdown();
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use culvert_proto::portal::{self, PortalMessage, SkipHandshake};
 use monoio::net::TcpStream;
@@ -167,8 +167,10 @@ impl Worker for Outlet {
 }
 
 async fn connect(shard: Shard, stream: Rc<Stream>, target: Target) {
+    let began = Instant::now();
     match dial(&target).await {
         Ok(socket) => {
+            shard.counters().opened_after(began.elapsed());
             stream.with(&shard, portal::Stream::connected);
             stream.run(shard, socket).await;
         }
