@@ -12,6 +12,7 @@ use monoio::{FusionDriver, RuntimeBuilder};
 
 use crate::accept::accept;
 use crate::control;
+use crate::inspect::{Inspection, Inspector};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::reason::CloseReason;
@@ -204,6 +205,20 @@ impl Node {
         let cut = self.counters.iter().map(|of| of.streams.get()).sum();
         self.shutdown();
         cut
+    }
+
+    /// What looks into the node, from any thread.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(self.inboxes.clone())
+    }
+
+    /// What the node has open now: [`Inspector::inspect`].
+    ///
+    /// # Errors
+    ///
+    /// When a shard does not answer within `limit`.
+    pub fn inspect(&self, limit: Duration) -> io::Result<Inspection> {
+        self.inspector().inspect(limit)
     }
 
     /// Closes channels so that peers know, then ends the threads.
