@@ -12,6 +12,7 @@ use monoio::{FusionDriver, RuntimeBuilder};
 
 use crate::accept::accept;
 use crate::control;
+use crate::inspect::{Inspection, Inspector};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::reason::CloseReason;
@@ -168,6 +169,7 @@ impl Node {
                 let _ = answer.send(accept_links(shard, listener, stop));
             })?;
         }
+        drop(answer);
         for _ in 0..self.shards() {
             let started = answers.recv_timeout(ANSWER);
             started.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -204,6 +206,20 @@ impl Node {
         let cut = self.counters.iter().map(|of| of.streams.get()).sum();
         self.shutdown();
         cut
+    }
+
+    /// What looks into the node, from any thread.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(self.inboxes.clone())
+    }
+
+    /// What the node has open now: [`Inspector::inspect`].
+    ///
+    /// # Errors
+    ///
+    /// When a shard does not answer within `limit`.
+    pub fn inspect(&self, limit: Duration) -> io::Result<Inspection> {
+        self.inspector().inspect(limit)
     }
 
     /// Closes channels so that peers know, then ends the threads.

@@ -90,6 +90,7 @@ pub(super) async fn run(
                         packet,
                         spawner,
                         places: link.take_places(),
+                        past: link.past(),
                     },
                 );
             }
@@ -154,7 +155,10 @@ async fn read(
                 };
                 return Stop::Close(link.end.get().unwrap_or(reason));
             }
-            Ok(n) => shard.counters().bytes_in.add(n as u64),
+            Ok(n) => {
+                shard.counters().bytes_in.add(n as u64);
+                link.count_in(n);
+            }
             Err(error) if was_cancelled(&error) => buffer.shrink(shard.pool()),
             Err(_) => return Stop::Close(link.end.get().unwrap_or(CloseReason::Io)),
         }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use culvert_crypto::Identifier;
 use culvert_proto::portal;
@@ -12,7 +12,7 @@ use culvert_proto::route::Route;
 use monoio::net::{TcpListener, TcpStream};
 
 use super::lanes::{Client, Lanes};
-use super::stream::{Far, Stream};
+use super::stream::{Far, Role, Stream};
 use super::streams::{Entered, Streams};
 use crate::accept::accept;
 use crate::channel::Channel;
@@ -211,6 +211,7 @@ pub(super) async fn serve(
     paths: Rc<PathWatch>,
     _stop: Stop,
 ) {
+    let began = Instant::now();
     let Client {
         socket,
         deadline_ms,
@@ -237,7 +238,10 @@ pub(super) async fn serve(
             return reset(&client);
         };
         match open(&shard, &config, &path, &paths).await {
-            Ok((stream, _entered)) => return stream.run(shard, client).await,
+            Ok((stream, _entered)) => {
+                shard.counters().opened_after(began.elapsed());
+                return stream.run(shard, client).await;
+            }
             Err(Ended::Final) => return reset(&client),
             Err(Ended::PathDied) => {
                 // The session replaces a dead path; do not spin on it until it has noticed.
@@ -272,6 +276,7 @@ async fn open(
         peer: path.peer,
         channel: path.channel.clone(),
         carrier,
+        role: Role::Inlet,
         basis,
     };
     let opened = Stream::open(shard, machine, far, guard);

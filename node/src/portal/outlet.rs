@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use culvert_proto::portal::{self, PortalMessage, SkipHandshake};
 use monoio::net::TcpStream;
 
-use super::stream::{Far, Stream};
+use super::stream::{Far, Role, Stream};
 use super::streams::Streams;
 use crate::control;
 use crate::key::LocalAddress;
@@ -112,6 +112,7 @@ impl Outlet {
             peer: packet.identity,
             channel,
             carrier: via,
+            role: Role::Outlet,
             basis,
         };
         let stream = Stream::open(shard, machine, far, guard)?;
@@ -198,13 +199,15 @@ impl Worker for Outlet {
 }
 
 async fn connect(shard: Shard, stream: Rc<Stream>, target: Target) {
+    let began = Instant::now();
     let dialled = monoio::select! {
         dialled = dial(&target) => dialled,
-        // Nobody waits for it any more.
-        _ = stream.wait_end() => return,
+        // Nobody waits for it any more, and nothing waits to be delivered.
+        () = stream.wait_reset() => return,
     };
     match dialled {
         Ok(socket) => {
+            shard.counters().opened_after(began.elapsed());
             stream.with(&shard, portal::Stream::connected);
             stream.run(shard, socket).await;
         }
