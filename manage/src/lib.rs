@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`config`] | configuration files: what they say, or what is wrong with them and where |
 //! | [`problem`] | why a request was not carried out: for HTTP, for the command line |
 //! | [`http`] | the management listeners: a Unix socket, TCP with a token and TLS |
 //! | [`client`] | what the command line talks to them with |
@@ -11,6 +12,7 @@
 #![warn(missing_docs)]
 
 pub mod client;
+pub mod config;
 pub mod events;
 pub mod http;
 pub mod problem;
