@@ -27,6 +27,7 @@ pub mod control;
 pub mod failure;
 pub mod hop;
 pub mod identity;
+pub mod inspect;
 pub mod key;
 pub mod limits;
 pub mod link;

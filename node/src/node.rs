@@ -11,6 +11,7 @@ use async_channel::{Receiver, Sender};
 use monoio::{FusionDriver, RuntimeBuilder};
 
 use crate::control;
+use crate::inspect::{Inspection, Inspector};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::reason::CloseReason;
@@ -149,6 +150,20 @@ impl Node {
             true => Ok(()),
             false => Err(io::Error::other("the shard has ended")),
         }
+    }
+
+    /// What looks into the node, from any thread.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(self.inboxes.clone())
+    }
+
+    /// What the node has open now: [`Inspector::inspect`].
+    ///
+    /// # Errors
+    ///
+    /// When a shard does not answer within `limit`.
+    pub fn inspect(&self, limit: Duration) -> io::Result<Inspection> {
+        self.inspector().inspect(limit)
     }
 
     /// Closes channels so that peers know, then ends the threads.

@@ -81,6 +81,19 @@ pub struct Link {
     relieving: Cell<usize>,
     /// Channels with its peer that are up.
     authenticated: Cell<u32>,
+    /// What it did on other shards before, and received on this one.
+    past: Cell<Past>,
+}
+
+/// What a link did so far; goes along when it moves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Past {
+    /// When it began, in milliseconds of the node.
+    pub(crate) since_ms: u64,
+    /// Bytes received from the peer.
+    pub(crate) bytes_in: u64,
+    /// Bytes written to it.
+    pub(crate) bytes_out: u64,
 }
 
 impl Link {
@@ -124,6 +137,10 @@ impl Link {
                 progress: Progress::default(),
                 relieving: Cell::new(0),
                 authenticated: Cell::new(0),
+                past: Cell::new(Past {
+                    since_ms: shard.now_ms(),
+                    ..Past::default()
+                }),
             });
             (Entry::Link(Rc::clone(&link)), link)
         })?;
@@ -295,6 +312,32 @@ impl Link {
         self.relieving.set(held);
         self.close(CloseReason::MemoryLimit);
         held
+    }
+
+    /// What it did so far, on all shards it was on.
+    pub(crate) fn past(&self) -> Past {
+        let past = self.past.get();
+        Past {
+            bytes_out: past.bytes_out + self.queue.written(),
+            ..past
+        }
+    }
+
+    /// Takes over what it did on another shard.
+    pub(crate) fn set_past(&self, past: Past) {
+        self.past.set(past);
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Notes that bytes were received.
+    fn count_in(&self, n: usize) {
+        let mut past = self.past.get();
+        past.bytes_in += n as u64;
+        self.past.set(past);
     }
 
     /// Whether this node accepted it: then the peer may be anybody.

@@ -90,6 +90,7 @@ pub(super) async fn run(
                         packet,
                         spawner,
                         places: link.take_places(),
+                        past: link.past(),
                     },
                 );
             }
@@ -148,7 +149,10 @@ async fn read(
         buffer.restore(slice.into_inner(), read, asked, shard.pool());
         match result {
             Ok(0) => return Stop::Close(link.end.get().unwrap_or(CloseReason::PeerClosed)),
-            Ok(n) => shard.counters().bytes_in.add(n as u64),
+            Ok(n) => {
+                shard.counters().bytes_in.add(n as u64);
+                link.count_in(n);
+            }
             Err(error) if was_cancelled(&error) => buffer.shrink(shard.pool()),
             Err(_) => return Stop::Close(link.end.get().unwrap_or(CloseReason::Io)),
         }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use culvert_crypto::Identifier;
 use culvert_proto::portal;
@@ -12,7 +12,7 @@ use culvert_proto::route::Route;
 use monoio::net::{TcpListener, TcpStream};
 
 use super::lanes::{Client, Lanes};
-use super::stream::{Far, Stream};
+use super::stream::{Far, Role, Stream};
 use crate::channel::Channel;
 use crate::notify::Notify;
 use crate::policy::Guard;
@@ -187,6 +187,7 @@ pub(super) async fn serve(
     config: portal::Config,
     paths: Rc<PathWatch>,
 ) {
+    let began = Instant::now();
     let Client {
         socket,
         deadline_ms,
@@ -210,7 +211,10 @@ pub(super) async fn serve(
             };
         };
         match open(&shard, &config, &path, &paths).await {
-            Ok(stream) => return stream.run(shard, client).await,
+            Ok(stream) => {
+                shard.counters().opened_after(began.elapsed());
+                return stream.run(shard, client).await;
+            }
             Err(Ended::Final) => return reset(&client),
             Err(Ended::PathDied) => {
                 // The session replaces a dead path; do not spin on it until it has noticed.
@@ -245,6 +249,7 @@ async fn open(
         peer: path.peer,
         channel: path.channel.clone(),
         carrier,
+        role: Role::Inlet,
         basis,
     };
     let opened = Stream::open(shard, machine, far, guard);

@@ -13,4 +13,4 @@ pub use inlet::{Inlet, Path, PathWatch};
 pub use lanes::{LaneEnd, Lanes};
 pub(crate) use outlet::connect_to;
 pub use outlet::{OUTLET, Outlet, Target};
-pub use stream::Stream;
+pub use stream::{Role, Stream};

@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use culvert_proto::portal::{self, PortalMessage, SkipHandshake};
 use monoio::net::TcpStream;
 
-use super::stream::{Far, Stream};
+use super::stream::{Far, Role, Stream};
 use crate::control;
 use crate::key::LocalAddress;
 use crate::packet::Packet;
@@ -85,6 +85,7 @@ impl Outlet {
             peer: packet.identity,
             channel,
             carrier: via,
+            role: Role::Outlet,
             basis,
         };
         let stream = Stream::open(shard, machine, far, guard)?;
@@ -166,8 +167,10 @@ impl Worker for Outlet {
 }
 
 async fn connect(shard: Shard, stream: Rc<Stream>, target: Target) {
+    let began = Instant::now();
     match dial(&target).await {
         Ok(socket) => {
+            shard.counters().opened_after(began.elapsed());
             stream.with(&shard, portal::Stream::connected);
             stream.run(shard, socket).await;
         }

@@ -174,6 +174,13 @@ impl Shard {
         self.0.started.elapsed().as_millis() as u64
     }
 
+    /// A time of this node in milliseconds since 1970-01-01 UTC.
+    pub(crate) fn unix_ms(&self, node_ms: u64) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_millis() as u64);
+        now.saturating_sub(self.now_ms().saturating_sub(node_ms))
+    }
+
     /// Whether one more line may be logged about what peers may do as often as they like: the log is for
     /// the operator, the counters have all of it.
     pub fn may_log(&self) -> bool {
