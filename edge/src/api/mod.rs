@@ -32,6 +32,8 @@ mod tcp_connections;
 mod tcp_inlets;
 mod tcp_listeners;
 mod tcp_outlets;
+#[cfg(test)]
+mod tests;
 mod tickets;
 
 use std::sync::{Arc, Mutex};
