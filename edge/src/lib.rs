@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the command line |
+//! | [`api`] | the management API of a node |
 //! | [`identity`], [`vault`] | commands about identities and vaults |
 //! | [`route`] | from `--via` or a multiaddr to a path |
 //! | [`policy`], [`credential`] | commands: who may use what, and who says who is what |
@@ -19,6 +20,7 @@
 //! | [`node`] | running services for other nodes |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
+pub mod api;
 pub mod authority;
 pub mod cli;
 pub mod commands;
