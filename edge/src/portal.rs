@@ -134,6 +134,8 @@ pub(crate) struct Ready {
     signals: signal_hook::iterator::Signals,
     metrics: Option<(TcpListener, SocketAddr)>,
     metrics_at: Option<SocketAddr>,
+    /// Whether streams are traced.
+    trace: bool,
 }
 
 impl Ready {
@@ -153,6 +155,7 @@ impl Ready {
                 },
             },
             signals,
+            trace: run.trace,
             metrics_at: metrics.as_ref().map(|(_, at)| *at),
             metrics,
         })
@@ -162,6 +165,11 @@ impl Ready {
         &mut self,
         setup: impl Fn(&Shard) + Clone + Send + 'static,
     ) -> Result<Node, Failure> {
+        let trace = self.trace;
+        let setup = move |shard: &Shard| {
+            shard.trace_streams(trace);
+            setup(shard);
+        };
         let node = Node::start(&self.config, setup).map_err(|error| {
             let hint = "see the message; `ulimit -l` shows the limit of locked memory";
             Failure::new(format!("cannot start: {error}"), hint)
