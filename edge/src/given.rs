@@ -139,7 +139,7 @@ mod tests {
             &["a=1", "a=2"],
         ] {
             assert!(
-                given(wrong).is_err_and(|failure| failure.usage),
+                given(wrong).is_err_and(|failure| failure.is_usage()),
                 "{wrong:?}"
             );
         }

@@ -14,6 +14,7 @@
 //! | [`portal`], [`events`] | running an outlet or an inlet |
 //! | [`authority`] | who the members of a project are, and what they may do |
 //! | [`project`] | being a member of projects |
+//! | [`daemon`] | a node that keeps what it was told to have, over restarts |
 //! | [`model`] | what a node is told to have, and what it says about it |
 //! | [`node`] | running services for other nodes |
 //! | [`demo`] | the whole way on one machine, explained and measured |
@@ -22,6 +23,7 @@ pub mod authority;
 pub mod cli;
 pub mod commands;
 pub mod credential;
+pub mod daemon;
 pub mod demo;
 pub mod duration;
 pub mod endpoint;

@@ -17,7 +17,6 @@ use culvert_node::session::{
 use culvert_node::shard::Shard;
 use culvert_node::stop::Stop;
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
-use culvert_proto::policy::ResourceType;
 use serde_json::json;
 
 use crate::cli::{AllowArgs, RunArgs, identifier, relay_name};
@@ -27,7 +26,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::portal::{Ready, add, warn_about};
 use crate::store::{DEFAULT_NAME, Store};
-use crate::trust::{Standing, TrustArgs};
+use crate::trust::{Membership, Standing};
 
 /// Shown behind the help of the command.
 pub(crate) const EXAMPLE: &str = "\
@@ -192,9 +191,13 @@ impl NodeArgs {
 /// When it cannot start. What happens later is reported and retried.
 pub fn run(store: &Store, args: &NodeArgs, output: Output) -> Result<(), Failure> {
     let trust = args.trust()?;
-    let resource = (ResourceType::Other("node".into()), "node");
-    let none = TrustArgs::default();
-    let standing = Standing::new(store, &args.identity, &none, &args.allow, resource)?;
+    let standing = Standing::new(
+        store,
+        &Membership {
+            identity: args.identity.clone(),
+            ..Membership::default()
+        },
+    )?;
     let mut ready = Ready::new(standing, &args.run_args())?;
     ready.config.listen = Some(args.listen);
     // Peers of this node are strangers to each other: nobody may hold up others for long.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use culvert_node::failure::Failure;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -44,6 +45,22 @@ impl Kind {
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// Its name, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Denied => "denied",
+            Self::NotFound => "not-found",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too-large",
+            Self::Failed => "failed",
+            Self::Unavailable => "unavailable",
+            Self::TimedOut => "timed-out",
         }
     }
 
@@ -103,6 +120,13 @@ impl Problem {
     /// It could not be done.
     pub fn failed(message: impl ToString, hint: impl ToString) -> Self {
         Self::new(Kind::Failed, message, hint)
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let kind = problem.kind;
+        Self::new(problem.message, problem.hint).because_of(kind.exit_status(), kind.name())
     }
 }
 

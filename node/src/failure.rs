@@ -21,8 +21,10 @@ pub struct Failure {
     pub message: String,
     /// What to do next; may be empty.
     pub hint: String,
-    /// Whether it was asked for something that makes no sense.
-    pub usage: bool,
+    /// Exit status, from 1 to 6: see [`Failure::because_of`].
+    pub status: u8,
+    /// What sort of failure it is, in the words of the management API: one for each status or more.
+    pub kind: &'static str,
     /// What programs tell it from others by; may be empty.
     pub reason: &'static str,
 }
@@ -33,9 +35,42 @@ impl Failure {
         Self {
             message: message.to_string(),
             hint: hint.to_string(),
-            usage: false,
+            status: 1,
+            kind: "failed",
             reason: "",
         }
+    }
+
+    /// The same, of another sort: 2 wrong usage, 3 denied, 4 no such thing, 5 there already or taken,
+    /// 6 not running, unreachable or too late.
+    #[must_use]
+    pub fn because_of(self, status: u8, kind: &'static str) -> Self {
+        Self {
+            status,
+            kind,
+            ..self
+        }
+    }
+
+    /// Whether it was asked for something that makes no sense.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        self.status == 2
+    }
+
+    /// There is nothing of this name: the process exits with 4.
+    pub fn not_found(message: impl Display, hint: impl Display) -> Self {
+        Self::new(message, hint).because_of(4, "not-found")
+    }
+
+    /// It is there already, or what it needs is taken: the process exits with 5.
+    pub fn conflict(message: impl Display, hint: impl Display) -> Self {
+        Self::new(message, hint).because_of(5, "conflict")
+    }
+
+    /// Whom it takes does not run or does not answer: the process exits with 6.
+    pub fn unavailable(message: impl Display, hint: impl Display) -> Self {
+        Self::new(message, hint).because_of(6, "unavailable")
     }
 
     /// The same, with a word that programs tell it from others by.
@@ -46,10 +81,7 @@ impl Failure {
 
     /// Wrong usage: the process exits with 2.
     pub fn usage(message: impl Display, hint: impl Display) -> Self {
-        Self {
-            usage: true,
-            ..Self::new(message, hint)
-        }
+        Self::new(message, hint).because_of(2, "invalid")
     }
 
     /// Reports it on stderr, for people or as one JSON object, and gives the exit status. A runtime
@@ -64,21 +96,19 @@ impl Failure {
         };
         // Nobody listening changes nothing.
         let _ = writeln!(io::stderr(), "{text}");
-        if self.usage {
-            return ExitCode::from(2);
-        }
-        if json {
+        if json && !self.is_usage() {
             let mut event = json!({ "event": "failed", "error": message, "hint": hint });
+            event["kind"] = self.kind.into();
             if !self.reason.is_empty() {
                 event["reason"] = self.reason.into();
             }
             let _ = writeln!(io::stdout(), "{event}");
         }
-        ExitCode::FAILURE
+        ExitCode::from(self.status)
     }
 
     fn json(&self) -> Value {
-        let mut error = json!({ "message": self.message, "hint": self.hint });
+        let mut error = json!({ "kind": self.kind, "message": self.message, "hint": self.hint });
         if !self.reason.is_empty() {
             error["reason"] = self.reason.into();
         }
@@ -88,7 +118,14 @@ impl Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::new(&error, error.hint())
+        let failure = Self::new(&error, error.hint());
+        match error {
+            StoreError::Missing { .. } | StoreError::MissingVault { .. } => {
+                failure.because_of(4, "not-found")
+            }
+            StoreError::Exists(_) | StoreError::VaultExists(_) => failure.because_of(5, "conflict"),
+            _ => failure,
+        }
     }
 }
 

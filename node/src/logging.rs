@@ -93,7 +93,7 @@ mod tests {
     fn what_the_filter_refuses_is_named() {
         let refused = parse::<LevelFilter>("info,a=loud").expect_err("no level");
         assert!(
-            refused.usage && refused.message.contains("'a=loud'"),
+            refused.is_usage() && refused.message.contains("'a=loud'"),
             "{refused}"
         );
         assert!(refused.hint.contains("debug"));

@@ -207,6 +207,7 @@ impl Node {
                 let _ = answer.send(accept_links(shard, listener, stop));
             })?;
         }
+        drop(answer);
         for _ in 0..self.shards() {
             let started = answers.recv_timeout(ANSWER);
             started.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;

@@ -68,7 +68,7 @@ fn an_identity_is_made_once_and_shown() {
     assert!(plain.contains(identifier), "{plain}");
 
     // The name is taken; another is not.
-    exited(&edge(home.path(), &["identity", "create"]), 1);
+    exited(&edge(home.path(), &["identity", "create"]), 5);
     let named = json(home.path(), &["identity", "create", "--name", "two"]);
     assert_eq!(named["name"], "two");
     assert_ne!(named["identifier"], made["identifier"]);
@@ -81,7 +81,7 @@ fn home_is_an_option_or_a_variable() {
     let path = option.path().to_str().expect("UTF-8");
     let made = json(variable.path(), &["identity", "create", "--home", path]);
     assert_eq!(json(option.path(), &["identity", "show"]), made);
-    exited(&edge(variable.path(), &["identity", "show"]), 1);
+    exited(&edge(variable.path(), &["identity", "show"]), 4);
 }
 
 /// Every file below a directory, with its mode.
@@ -290,9 +290,9 @@ fn logs_are_those_that_were_asked_for() {
 fn failures_exit_with_1_and_say_why_as_json_when_asked() {
     let home = home();
     let missing = edge(home.path(), &["identity", "show", "--output", "json"]);
-    let message = error_message(&missing, 1);
+    let message = error_message(&missing, 4);
     assert!(message.contains("default"), "{message}");
-    let (said, errors) = exited(&edge(home.path(), &["identity", "show"]), 1);
+    let (said, errors) = exited(&edge(home.path(), &["identity", "show"]), 4);
     assert!(said.is_empty() && errors.starts_with("error: "), "{errors}");
 
     // A port that is taken.
@@ -385,7 +385,7 @@ fn edges_without_an_identity_make_or_name_one() {
     ];
     let who = ["--allow", &identity, "--identity", "no-such-name"];
     let arguments = [&outlet[..], &who, &["--output", "json"]].concat();
-    let message = error_message(&edge(home.path(), &arguments), 1);
+    let message = error_message(&edge(home.path(), &arguments), 4);
     assert!(message.contains("no-such-name"), "{message}");
 }
 

@@ -5,6 +5,7 @@
 //! Names are those of Ockam's control API, in kebab-case; snake_case is read as well where files are.
 
 mod channel;
+mod desired;
 mod node;
 mod portal;
 mod state;
@@ -12,6 +13,7 @@ mod state;
 pub use channel::{
     ChannelSpec, ChannelView, ConnectionSpec, ConnectionView, ListenerSpec, ListenerView,
 };
+pub use desired::{Action, Desired, Difference, Differences, PolicySpec};
 pub use node::{HttpSpec, NodeSpec, NodeView, Versions};
 pub use portal::{InletSpec, InletView, OutletSpec, OutletView, RelaySpec, RelayView};
 pub use state::{Change, Created, State, Status};

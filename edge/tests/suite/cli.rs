@@ -121,7 +121,7 @@ fn wrong_usage_is_json_when_asked() {
 fn failures_are_told_to_people_and_programs() {
     let home = home();
     let plain = edge(home.path(), &["identity", "show"]);
-    assert_eq!(plain.status.code(), Some(1));
+    assert_eq!(plain.status.code(), Some(4));
     let said = text(&plain.stderr);
     assert!(
         said.starts_with("error: there is no identity 'default' in "),
@@ -136,6 +136,8 @@ fn failures_are_told_to_people_and_programs() {
     assert!(error["error"]["message"].is_string(), "{error}");
     let event: Value = serde_json::from_slice(&json.stdout).expect("JSON on stdout");
     assert_eq!(event["event"], "failed");
+    assert_eq!(event["kind"], "not-found");
+    assert_eq!(error["error"]["kind"], "not-found");
     assert_eq!(event["error"], error["error"]["message"]);
 }
 

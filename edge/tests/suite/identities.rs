@@ -45,7 +45,7 @@ fn a_rotation_goes_on_where_the_history_ended() {
     assert!(shown.starts_with(&expected), "{shown}");
     program.fails(
         &["identity", "rotate", "--name", "nobody"],
-        1,
+        4,
         "no identity 'nobody'",
     );
 }
@@ -129,7 +129,7 @@ fn an_identity_is_deleted_with_its_keys() {
     program.ok(&["identity", "create", "--name", "x"]);
     program.fails(&["identity", "delete", "--name", "x"], 2, "--yes");
     program.ok(&["identity", "delete", "--name", "x", "--yes"]);
-    program.fails(&["identity", "show", "--name", "x"], 1, "no identity 'x'");
+    program.fails(&["identity", "show", "--name", "x"], 4, "no identity 'x'");
     let vault = program.json(&["vault", "show"]);
     assert_eq!(vault["keys"], Value::Array(vec![]));
     // With its key kept it can be made again, from its history.

@@ -31,7 +31,7 @@ fn a_plain_vault_says_so() {
     let list = program.json(&["vault", "list"]);
     assert_eq!(list[0]["name"], "v");
     assert_eq!(list[0]["encrypted"], false);
-    program.fails(&["vault", "create", "--name", "v"], 1, "already a vault");
+    program.fails(&["vault", "create", "--name", "v"], 5, "already a vault");
 }
 
 #[test]

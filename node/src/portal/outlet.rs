@@ -203,8 +203,8 @@ async fn connect(shard: Shard, stream: Rc<Stream>, target: Target) {
     let began = Instant::now();
     let dialled = monoio::select! {
         dialled = dial(&target) => dialled,
-        // Nobody waits for it any more.
-        _ = stream.wait_end() => return,
+        // Nobody waits for it any more, and nothing waits to be delivered.
+        () = stream.wait_reset() => return,
     };
     match dialled {
         Ok(socket) => {

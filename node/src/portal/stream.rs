@@ -341,9 +341,11 @@ impl Stream {
             .await
     }
 
-    /// Waits until it has ended.
-    pub(crate) async fn wait_end(&self) -> CloseReason {
-        self.changed.until(|| self.end.get()).await
+    /// Waits until its socket is to be reset.
+    pub(crate) async fn wait_reset(&self) {
+        self.changed
+            .until(|| self.aborted.get().then_some(()))
+            .await;
     }
 
     /// The link that carries it now, if it is one.

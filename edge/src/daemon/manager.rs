@@ -1,0 +1,397 @@
+//! What a running node has: asked for, changed, told about.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_manage::problem::Problem;
+use serde_json::Value;
+
+use super::NodeLock;
+use super::inner::Inner;
+use crate::failure::Failure;
+use crate::model::{
+    ChannelSpec, ChannelView, ConnectionSpec, ConnectionView, Created, Desired, Differences,
+    InletSpec, InletView, ListenerSpec, ListenerView, NodeSpec, NodeView, OutletSpec, OutletView,
+    PolicySpec, RelaySpec, RelayView,
+};
+use crate::store::Store;
+
+/// A running node with everything it has. Cloning is cheap.
+///
+/// Every method may block, on the database or on a shard: call them from a thread that may. What
+/// they acknowledge is stored.
+#[derive(Clone)]
+pub struct Manager(Arc<Inner>);
+
+impl Manager {
+    /// Starts the node and everything that is stored for it.
+    ///
+    /// # Errors
+    ///
+    /// When the node cannot start. What of its resources cannot is shown as down, and tried again.
+    pub fn start(store: &Store, spec: NodeSpec, lock: NodeLock) -> Result<Self, Failure> {
+        Inner::start(store, spec, lock).map(|inner| Self(Arc::new(inner)))
+    }
+
+    /// The node and everything it has.
+    #[must_use]
+    pub fn view(&self) -> NodeView {
+        self.0.view()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.0.store()
+    }
+
+    /// All of these, by name.
+    #[must_use]
+    pub fn inlets(&self) -> Vec<InletView> {
+        self.0.list::<InletSpec>()
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`](culvert_manage::problem::Kind).
+    pub fn inlet(&self, name: &str) -> Result<InletView, Problem> {
+        self.0.one::<InletSpec>(name)
+    }
+
+    /// Makes an inlet. Nothing happens if there is the same already.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none then.
+    pub fn create_inlet(&self, spec: InletSpec) -> Result<(Created, InletView), Problem> {
+        self.0.create(spec)
+    }
+
+    /// Changes the one of this name.
+    ///
+    /// # Errors
+    ///
+    /// Why it is as it was before.
+    pub fn replace_inlet(&self, spec: InletSpec) -> Result<InletView, Problem> {
+        self.0.replace(spec)
+    }
+
+    /// Ends and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is still there, if there is one.
+    pub fn delete_inlet(&self, name: &str) -> Result<(), Problem> {
+        self.0.delete::<InletSpec>(name)
+    }
+
+    /// All of these, by name.
+    #[must_use]
+    pub fn outlets(&self) -> Vec<OutletView> {
+        self.0.list::<OutletSpec>()
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`](culvert_manage::problem::Kind).
+    pub fn outlet(&self, name: &str) -> Result<OutletView, Problem> {
+        self.0.one::<OutletSpec>(name)
+    }
+
+    /// Makes an outlet. Nothing happens if there is the same already.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none then.
+    pub fn create_outlet(&self, spec: OutletSpec) -> Result<(Created, OutletView), Problem> {
+        self.0.create(spec)
+    }
+
+    /// Changes the one of this name.
+    ///
+    /// # Errors
+    ///
+    /// Why it is as it was before.
+    pub fn replace_outlet(&self, spec: OutletSpec) -> Result<OutletView, Problem> {
+        self.0.replace(spec)
+    }
+
+    /// Ends and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is still there, if there is one.
+    pub fn delete_outlet(&self, name: &str) -> Result<(), Problem> {
+        self.0.delete::<OutletSpec>(name)
+    }
+
+    /// All of these, by name.
+    #[must_use]
+    pub fn relays(&self) -> Vec<RelayView> {
+        self.0.list::<RelaySpec>()
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`](culvert_manage::problem::Kind).
+    pub fn relay(&self, name: &str) -> Result<RelayView, Problem> {
+        self.0.one::<RelaySpec>(name)
+    }
+
+    /// Makes a registration with a relay. Nothing happens if there is the same already.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none then.
+    pub fn create_relay(&self, spec: RelaySpec) -> Result<(Created, RelayView), Problem> {
+        self.0.create(spec)
+    }
+
+    /// Changes the one of this name.
+    ///
+    /// # Errors
+    ///
+    /// Why it is as it was before.
+    pub fn replace_relay(&self, spec: RelaySpec) -> Result<RelayView, Problem> {
+        self.0.replace(spec)
+    }
+
+    /// Ends and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is still there, if there is one.
+    pub fn delete_relay(&self, name: &str) -> Result<(), Problem> {
+        self.0.delete::<RelaySpec>(name)
+    }
+
+    /// All of these, by name.
+    #[must_use]
+    pub fn channels(&self) -> Vec<ChannelView> {
+        self.0.list::<ChannelSpec>()
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`](culvert_manage::problem::Kind).
+    pub fn channel(&self, name: &str) -> Result<ChannelView, Problem> {
+        self.0.one::<ChannelSpec>(name)
+    }
+
+    /// Makes a secure channel. Nothing happens if there is the same already.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none then.
+    pub fn create_channel(&self, spec: ChannelSpec) -> Result<(Created, ChannelView), Problem> {
+        self.0.create(spec)
+    }
+
+    /// Changes the one of this name.
+    ///
+    /// # Errors
+    ///
+    /// Why it is as it was before.
+    pub fn replace_channel(&self, spec: ChannelSpec) -> Result<ChannelView, Problem> {
+        self.0.replace(spec)
+    }
+
+    /// Ends and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is still there, if there is one.
+    pub fn delete_channel(&self, name: &str) -> Result<(), Problem> {
+        self.0.delete::<ChannelSpec>(name)
+    }
+
+    /// All of these, by address.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<ListenerView> {
+        self.0.list::<ListenerSpec>()
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`](culvert_manage::problem::Kind).
+    pub fn listener(&self, address: &str) -> Result<ListenerView, Problem> {
+        self.0.one::<ListenerSpec>(address)
+    }
+
+    /// Makes a TCP listener. Nothing happens if there is the same already.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none then.
+    pub fn create_listener(&self, spec: ListenerSpec) -> Result<(Created, ListenerView), Problem> {
+        self.0.create(spec)
+    }
+
+    /// Changes the one of this address.
+    ///
+    /// # Errors
+    ///
+    /// Why it is as it was before.
+    pub fn replace_listener(&self, spec: ListenerSpec) -> Result<ListenerView, Problem> {
+        self.0.replace(spec)
+    }
+
+    /// Ends and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is still there, if there is one.
+    pub fn delete_listener(&self, address: &str) -> Result<(), Problem> {
+        self.0.delete::<ListenerSpec>(address)
+    }
+
+    /// All of these, by name.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionView> {
+        self.0.list::<ConnectionSpec>()
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`](culvert_manage::problem::Kind).
+    pub fn connection(&self, name: &str) -> Result<ConnectionView, Problem> {
+        self.0.one::<ConnectionSpec>(name)
+    }
+
+    /// Makes a TCP connection. Nothing happens if there is the same already.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none then.
+    pub fn create_connection(
+        &self,
+        spec: ConnectionSpec,
+    ) -> Result<(Created, ConnectionView), Problem> {
+        self.0.create(spec)
+    }
+
+    /// Changes the one of this name.
+    ///
+    /// # Errors
+    ///
+    /// Why it is as it was before.
+    pub fn replace_connection(&self, spec: ConnectionSpec) -> Result<ConnectionView, Problem> {
+        self.0.replace(spec)
+    }
+
+    /// Ends and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is still there, if there is one.
+    pub fn delete_connection(&self, name: &str) -> Result<(), Problem> {
+        self.0.delete::<ConnectionSpec>(name)
+    }
+
+    /// Makes the node have what is desired: creates, changes and deletes only what differs.
+    ///
+    /// # Errors
+    ///
+    /// The first change that could not be made; those before it stay.
+    pub fn apply(&self, desired: &Desired, dry_run: bool) -> Result<Differences, Problem> {
+        self.0.apply(desired, dry_run)
+    }
+
+    /// The policies of the state directory: those of names first.
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    pub fn policies(&self) -> Result<Vec<PolicySpec>, Problem> {
+        self.0.policies()
+    }
+
+    /// Sets a policy; gives it as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none.
+    pub fn set_policy(&self, spec: &PolicySpec) -> Result<PolicySpec, Problem> {
+        self.0.set_policy(spec)
+    }
+
+    /// Deletes the policy of a resource, or of a type.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn delete_policy(
+        &self,
+        resource: Option<&str>,
+        resource_type: Option<&str>,
+    ) -> Result<(), Problem> {
+        self.0.delete_policy(resource, resource_type)
+    }
+
+    /// Links, channels and streams.
+    ///
+    /// # Errors
+    ///
+    /// When a shard does not answer.
+    pub fn inspect(&self) -> Result<Value, Problem> {
+        self.0.inspect()
+    }
+
+    /// Who was denied what lately.
+    #[must_use]
+    pub fn denials(&self) -> Value {
+        self.0.denials()
+    }
+
+    /// Sends a message along a route (a multiaddr) and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// When there is no way, or no answer in time.
+    pub fn send_message(
+        &self,
+        to: &str,
+        payload: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, Problem> {
+        self.0.send_message(to, payload, timeout)
+    }
+
+    /// What works and what does not: each with the reason.
+    #[must_use]
+    pub fn readiness(&self) -> Vec<(String, Result<(), String>)> {
+        self.0.readiness()
+    }
+
+    /// Asks the process to end, with so long for streams to end [default: what the node was told].
+    pub fn stop(&self, drain: Option<Duration>) {
+        self.0.stop(drain);
+    }
+
+    /// Applies the file that the node was started with again.
+    ///
+    /// # Errors
+    ///
+    /// When it was started without one, or the file is wrong; then nothing is changed.
+    pub fn reload(&self) -> Result<Differences, Problem> {
+        self.0.reload()
+    }
+}
