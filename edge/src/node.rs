@@ -15,8 +15,8 @@ use culvert_node::session::{
     Event, NextPlan, RegistrationPlan, Reporter, keep_next, keep_registered,
 };
 use culvert_node::shard::Shard;
+use culvert_node::stop::Stop;
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
-use culvert_proto::policy::ResourceType;
 use serde_json::json;
 
 use crate::cli::{AllowArgs, RunArgs, identifier, relay_name};
@@ -26,7 +26,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::portal::{Ready, add, warn_about};
 use crate::store::{DEFAULT_NAME, Store};
-use crate::trust::{Standing, TrustArgs};
+use crate::trust::{Membership, Standing};
 
 /// Shown behind the help of the command.
 pub(crate) const EXAMPLE: &str = "\
@@ -190,9 +190,13 @@ impl NodeArgs {
 /// When it cannot start. What happens later is reported and retried.
 pub fn run(store: &Store, args: &NodeArgs, output: Output) -> Result<(), Failure> {
     let trust = args.trust()?;
-    let resource = (ResourceType::Other("node".into()), "node");
-    let none = TrustArgs::default();
-    let standing = Standing::new(store, &args.identity, &none, &args.allow, resource)?;
+    let standing = Standing::new(
+        store,
+        &Membership {
+            identity: args.identity.clone(),
+            ..Membership::default()
+        },
+    )?;
     let mut ready = Ready::new(standing, &args.run_args())?;
     ready.config.listen = Some(args.listen);
     // Peers of this node are strangers to each other: nobody may hold up others for long.
@@ -245,7 +249,7 @@ pub fn run(store: &Store, args: &NodeArgs, output: Output) -> Result<(), Failure
 fn report_next(wait: impl Fn() -> Option<Event> + Send + 'static, next: Next, output: Output) {
     let Next { name, at } = next;
     let print = move |event| match event {
-        Event::Down { reason } => {
+        Event::Down { reason, .. } => {
             output.emit(&json!({ "event": "down", "connection": name, "reason": reason }));
         }
         _ => output.print(
@@ -322,12 +326,15 @@ impl NodePart {
         for (plan, reporter) in self.nexts.clone() {
             let here = shard.clone();
             let open = move |link: &culvert_node::link::Link| access.open(&here, link.address.key);
-            shard.spawn(keep_next(shard.clone(), plan, reporter, open));
+            let stop = Stop::never();
+            shard.spawn(keep_next(shard.clone(), plan, reporter, open, stop));
         }
         if let Some((plan, reporter)) = self.registration.clone() {
             let trust = Trust::OneOf(Vec::new());
             let credentials = self.standing.credentials(&trust);
-            shard.spawn(keep_registered(shard.clone(), plan, credentials, reporter));
+            let stop = Stop::never();
+            let registered = keep_registered(shard.clone(), plan, credentials, reporter, stop);
+            shard.spawn(registered);
         }
     }
 

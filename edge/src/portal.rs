@@ -10,9 +10,11 @@ use culvert_node::channel::{API, ChannelListener};
 use culvert_node::control;
 use culvert_node::limits::Limits;
 use culvert_node::node::{Node, NodeConfig};
+use culvert_node::policy::Guard;
 use culvert_node::portal::{Inlet, Lanes, OUTLET, Outlet, Target};
 use culvert_node::session::{PathPlan, RegistrationPlan, Reporter, keep_path, keep_registered};
 use culvert_node::shard::Shard;
+use culvert_node::stop::Stop;
 use culvert_node::udp::{DirectOffer, RendezvousAt};
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
 use culvert_proto::policy::ResourceType;
@@ -26,7 +28,7 @@ use crate::output::Output;
 use crate::process;
 use crate::route;
 use crate::store::Store;
-use crate::trust::Standing;
+use crate::trust::{self, Standing};
 
 /// How long an inlet's shard may take to start listening.
 const START: Duration = Duration::from_secs(10);
@@ -42,7 +44,7 @@ const INLET: &str = "inlet";
 pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Failure> {
     let trust = args.trust.trust(&args.allow)?;
     let resource = (ResourceType::TcpOutlet, args.name.as_str());
-    let standing = Standing::new(
+    let (standing, guard) = trust::of_portal(
         store,
         &args.run.identity,
         &args.trust,
@@ -53,6 +55,7 @@ pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Fa
     let (reporter, events) = Reporter::new();
     let part = OutletPart {
         standing: ready.standing.clone(),
+        guard,
         target: Target {
             host: args.to.host.clone(),
             port: args.to.port,
@@ -94,7 +97,7 @@ pub fn outlet(store: &Store, args: &OutletArgs, output: Output) -> Result<(), Fa
 pub fn inlet(store: &Store, args: &InletArgs, output: Output) -> Result<(), Failure> {
     let plan = plan(args)?;
     let resource = (ResourceType::TcpInlet, args.via.as_deref().unwrap_or(INLET));
-    let standing = Standing::new(
+    let (standing, guard) = trust::of_portal(
         store,
         &args.run.identity,
         &args.trust,
@@ -107,7 +110,8 @@ pub fn inlet(store: &Store, args: &InletArgs, output: Output) -> Result<(), Fail
     let node = ready.start(|shard| open_services(shard, false))?;
     let started = json!({ "route": describe(&plan) });
     ready.announce(&node, "inlet", &started, output);
-    let address = start_inlet(&node, listener, &ready, plan, config(&args.run), reporter)?;
+    let trust = (ready.standing.clone(), guard);
+    let address = start_inlet(&node, listener, trust, plan, config(&args.run), reporter)?;
     output.print(
         format!("listening on {address}"),
         &json!({ "event": "listening", "address": address.to_string() }),
@@ -268,6 +272,7 @@ fn open_services(shard: &Shard, plain: bool) {
 #[derive(Clone)]
 struct OutletPart {
     standing: Standing,
+    guard: Guard,
     target: Target,
     config: Config,
     plan: RegistrationPlan,
@@ -283,7 +288,7 @@ impl OutletPart {
             self.standing.keep_fresh(shard);
         }
         let channels = ChannelListener::new(credentials.clone(), shard.accepted_channels_flow())
-            .guarded(self.standing.channels.clone());
+            .guarded(self.standing.channels());
         add(shard, API, Rc::new(channels), |key| {
             shard.open_to_all(key);
             // A channel inside a channel.
@@ -291,7 +296,7 @@ impl OutletPart {
         });
         // Reachable through channels only: those end at peers that `trust` allows.
         let outlet = Outlet::new(self.target.clone(), self.config);
-        let outlet = outlet.guarded(self.standing.guard.clone());
+        let outlet = outlet.guarded(self.guard.clone());
         add(shard, OUTLET, Rc::new(outlet), |key| {
             shard.open_to_channels(key);
         });
@@ -308,6 +313,7 @@ impl OutletPart {
                 self.plan.clone(),
                 credentials,
                 self.reporter.clone(),
+                Stop::never(),
             ));
         }
     }
@@ -370,7 +376,7 @@ fn describe(plan: &PathPlan) -> String {
 fn start_inlet(
     node: &Node,
     listener: TcpListener,
-    ready: &Ready,
+    (standing, guard): (Standing, Guard),
     plan: PathPlan,
     config: Config,
     reporter: Reporter,
@@ -382,20 +388,21 @@ fn start_inlet(
     let (lanes, ends) = Lanes::new(node.shards());
     for (shard, end) in ends.into_iter().enumerate() {
         let (plan, reporter) = (plan.clone(), reporter.clone());
-        let standing = ready.standing.clone();
+        let (standing, guard) = (standing.clone(), guard.clone());
         let start = move |shard: &Shard| {
-            let paths = end.start(shard, config, Some(standing.guard.clone()));
+            let paths = end.start(shard, config, Some(guard), Stop::never());
             // The legs of the plan say who may answer.
             let credentials = standing.credentials(&Trust::OneOf(Vec::new()));
             if shard.number() == 0 {
                 standing.keep_fresh(shard);
             }
-            shard.spawn(keep_path(shard.clone(), plan, credentials, paths, reporter));
+            let (here, stop) = (shard.clone(), Stop::never());
+            shard.spawn(keep_path(here, plan, credentials, paths, reporter, stop));
         };
         node.on_shard(shard, start).map_err(failed)?;
     }
     node.on_shard(0, move |shard| {
-        let _ = answer.send(Inlet::start(shard, listener, lanes));
+        let _ = answer.send(Inlet::start(shard, listener, lanes, Stop::never()));
     })
     .map_err(failed)?;
     match answers.recv_timeout(START) {

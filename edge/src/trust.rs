@@ -91,42 +91,48 @@ impl TrustArgs {
     }
 }
 
-/// What all shards of a portal share about trust. Cloning is cheap.
+/// As whom a node runs, and whom it believes.
+#[derive(Clone, Debug, Default)]
+pub struct Membership {
+    /// Name of the identity; that of the project counts where there is one.
+    pub identity: String,
+    /// Project that it is a member of.
+    pub project: Option<String>,
+    /// Further authorities.
+    pub authorities: Vec<Authority>,
+    /// Credential to show beside those that are stored.
+    pub credential: Option<Encoded>,
+}
+
+/// What all shards of a node share about trust. Cloning is cheap.
 #[derive(Clone)]
 pub struct Standing {
     /// What is shown to peers.
     pub own: OwnIdentity,
     /// As whom it runs.
     pub identifier: Identifier,
-    /// Who may use the portal.
-    pub guard: Guard,
-    /// Who may have a secure channel with it.
-    pub channels: Guard,
+    /// The policies in force.
+    pub policies: Policies,
     histories: SeenHistories,
     authorities: Vec<Authority>,
     renewal: Option<Renewal>,
 }
 
 impl Standing {
-    /// Reads everything there is to know before a portal starts; the policy asked for is set.
+    /// Reads everything there is to know before a node starts.
     ///
     /// # Errors
     ///
     /// What is missing or cannot be read.
-    pub fn new(
-        store: &Store,
-        identity: &str,
-        args: &TrustArgs,
-        allow: &AllowArgs,
-        (kind, name): (ResourceType, &str),
-    ) -> Result<Self, Failure> {
+    pub fn new(store: &Store, membership: &Membership) -> Result<Self, Failure> {
         let mut database = Database::open(store.home())?;
-        let name = args.resource.as_deref().unwrap_or(name);
-        let project = match &args.project {
+        let project = match &membership.project {
             Some(name) => Some(project(&mut database, name)?),
             None => None,
         };
-        let identity = project.as_ref().map_or(identity, |p| &p.identity);
+        let identity = project
+            .as_ref()
+            .map_or(&membership.identity, |p| &p.identity);
         let stored = identity_for_use(store, identity)?;
         let identifier = stored.identifier();
         let own = OwnIdentity::from(stored.endpoint()?);
@@ -134,8 +140,9 @@ impl Standing {
             .map_err(|error| {
                 Failure::new(format!("cannot start a thread: {error}"), "see `ulimit -u`")
             })?;
-        let mut authorities = args.authority.clone();
-        let mut shown: Vec<Vec<u8>> = args.credential.iter().map(|c| c.0.clone()).collect();
+        let mut authorities = membership.authorities.clone();
+        let given = membership.credential.iter().map(|c| c.0.clone());
+        let mut shown: Vec<Vec<u8>> = given.collect();
         for authority in &authorities {
             let kept = database.credential(&identifier, &authority.identifier)?;
             shown.extend(
@@ -154,30 +161,38 @@ impl Standing {
             let hint = "pass what `culvert-edge credential issue` printed";
             Failure::usage(format!("the credential cannot be shown: {error}"), hint)
         })?;
-        if let Some(policy) = &args.policy {
-            database.set_policy(&Scope::Name(name.to_owned()), policy)?;
-        }
-        let is_policy_all = args.policy.is_some() && allow.trust().is_err();
-        let otherwise = match (authorities.is_empty(), is_policy_all) {
-            (false, _) => Otherwise::Credential,
-            (true, true) => Otherwise::Nobody,
-            (true, false) => Otherwise::Anyone,
-        };
-        let policies = Policies::watch(store.home())?;
         Ok(Self {
             own,
             identifier,
-            guard: Guard::new(&policies, name, kind, otherwise),
-            channels: Guard::new(
-                &policies,
-                LISTENER,
-                ResourceType::SecureChannelListener,
-                Otherwise::Anyone,
-            ),
+            policies: Policies::watch(store.home())?,
             histories: SeenHistories::default(),
             authorities,
             renewal,
         })
+    }
+
+    /// Whether anybody is believed about peers.
+    #[must_use]
+    pub fn has_authorities(&self) -> bool {
+        !self.authorities.is_empty()
+    }
+
+    /// What decides who may use a resource: its policies, and where there is none a credential, if
+    /// anybody is believed about those, or else `otherwise`.
+    #[must_use]
+    pub fn guard(&self, kind: ResourceType, name: &str, otherwise: Otherwise) -> Guard {
+        let otherwise = match self.has_authorities() {
+            true => Otherwise::Credential,
+            false => otherwise,
+        };
+        Guard::new(&self.policies, name, kind, otherwise)
+    }
+
+    /// What decides who may have a secure channel with this node.
+    #[must_use]
+    pub fn channels(&self) -> Guard {
+        let kind = ResourceType::SecureChannelListener;
+        Guard::new(&self.policies, LISTENER, kind, Otherwise::Anyone)
     }
 
     /// What a shard shows and demands; `trust` is what the handshake asks.
@@ -198,6 +213,42 @@ impl Standing {
             shard.spawn(renewal.keep(shard.clone(), credentials));
         }
     }
+}
+
+/// The standing of one portal, and who may use it; the policy asked for is set.
+///
+/// # Errors
+///
+/// As [`Standing::new`].
+pub fn of_portal(
+    store: &Store,
+    identity: &str,
+    args: &TrustArgs,
+    allow: &AllowArgs,
+    (kind, name): (ResourceType, &str),
+) -> Result<(Standing, Guard), Failure> {
+    let name = args.resource.as_deref().unwrap_or(name);
+    let standing = Standing::new(
+        store,
+        &Membership {
+            identity: identity.to_owned(),
+            project: args.project.clone(),
+            authorities: args.authority.clone(),
+            credential: args.credential.clone(),
+        },
+    )?;
+    if let Some(policy) = &args.policy {
+        let mut database = Database::open(store.home())?;
+        database.set_policy(&Scope::Name(name.to_owned()), policy)?;
+        standing.policies.replace(database.policy_set()?);
+    }
+    let is_policy_all = args.policy.is_some() && allow.trust().is_err();
+    let otherwise = match is_policy_all {
+        true => Otherwise::Nobody,
+        false => Otherwise::Anyone,
+    };
+    let guard = standing.guard(kind, name, otherwise);
+    Ok((standing, guard))
 }
 
 fn project(database: &mut Database, name: &str) -> Result<Project, Failure> {

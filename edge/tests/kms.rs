@@ -3,11 +3,10 @@
 //!
 //! Run by `./check test-kms`, which builds the program with the feature `aws-kms`.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use culvert_crypto::identity::Identity;
 use culvert_crypto::vault::KeyType;
@@ -15,7 +14,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const REGION: &str = "eu-central-1";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that speaks the protocol of AWS KMS, with no keys at first.
 struct Moto {
@@ -25,29 +23,25 @@ struct Moto {
 
 impl Moto {
     fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = free.local_addr().expect("its address");
-        drop(free);
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/moto_kms.py");
         let mut process = Command::new("python3")
             .arg(script)
-            .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             // What it starts itself ends with it.
             .process_group(0)
             .spawn()
             .expect("python3");
-        let end = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            let ended = process.try_wait().expect("wait");
-            assert!(
-                ended.is_none() && Instant::now() < end,
-                "no server: python3 needs moto, `pip install 'moto[server]'`"
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        // It picks the port itself: one that was free a moment ago may be another test's by now.
+        let stdout = process.stdout.take().expect("a pipe");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let port: u16 = line
+            .trim()
+            .parse()
+            .expect("a port: python3 needs moto, `pip install 'moto[server]'`");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self { process, address }
     }
 

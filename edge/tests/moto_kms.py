@@ -3,10 +3,9 @@
 * Sign with MessageType DIGEST signs the digest; moto hashes it once more (getmoto/moto 10202).
 * A key that waits for its deletion does not sign.
 
-Arguments are those of `moto_server`.
+It listens on a free port of 127.0.0.1, and writes the number to stdout.
 """
 
-import sys
 import threading
 
 from cryptography.hazmat.primitives import hashes
@@ -15,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from moto.core.exceptions import JsonRESTError
 from moto.kms.responses import KmsResponse
 from moto.kms.utils import ECDSAPrivateKey
-from moto.server import main
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
 request = threading.local()
 respond = KmsResponse.sign
@@ -42,4 +42,6 @@ def sign_digest(self, message, signing_algorithm):
 
 KmsResponse.sign = sign
 ECDSAPrivateKey.sign = sign_digest
-sys.exit(main())
+server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+print(server.server_port, flush=True)
+server.serve_forever()

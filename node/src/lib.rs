@@ -12,6 +12,7 @@
 //! from [`portal`] and [`session`].
 #![warn(missing_docs)]
 
+mod accept;
 mod buffer;
 mod histories;
 mod lazy;
@@ -27,6 +28,7 @@ pub mod control;
 pub mod failure;
 pub mod hop;
 pub mod identity;
+pub mod inspect;
 pub mod key;
 pub mod limits;
 pub mod link;
@@ -39,6 +41,7 @@ pub mod portal;
 pub mod reason;
 pub mod session;
 pub mod shard;
+pub mod stop;
 pub mod store;
 pub mod udp;
 pub mod worker;

@@ -1,9 +1,20 @@
 //! Counters: one set per shard, written by that shard only and summed when read.
+//!
+//! Names and units follow Prometheus' conventions; the tests have `promtool` check them.
+
+mod histogram;
+mod process;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use culvert_proto::policy::ResourceType;
 
 use crate::reason::{CloseReason, Refusal};
+
+use histogram::Timings;
+pub use histogram::{BUCKETS, Histogram};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident: $kind:literal, $metric:literal, $help:literal;)*) => {
@@ -14,6 +25,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: Counter,)*
             refused: Row<{ Refusal::ALL.len() }>,
             closed: Row<{ CloseReason::ALL.len() }>,
+            denied: Row<{ KINDS.len() }>,
+            opening: Timings,
         }
 
         /// Sums of the counters of all shards.
@@ -24,6 +37,10 @@ macro_rules! counters {
             pub refused: Vec<u64>,
             /// Ends of links, channels and streams by reason, in the order of [`CloseReason::ALL`].
             pub closed: Vec<u64>,
+            /// Denials by policies, in the order of [`KINDS`].
+            pub denied: Vec<u64>,
+            /// How long streams took to open.
+            pub opening: Histogram,
         }
 
         impl Snapshot {
@@ -32,6 +49,7 @@ macro_rules! counters {
                 let mut out = Self {
                     refused: vec![0; Refusal::ALL.len()],
                     closed: vec![0; CloseReason::ALL.len()],
+                    denied: vec![0; KINDS.len()],
                     ..Self::default()
                 };
                 for shard in shards {
@@ -42,11 +60,15 @@ macro_rules! counters {
                     for (sum, one) in out.closed.iter_mut().zip(&shard.closed.0) {
                         *sum += one.get();
                     }
+                    for (sum, one) in out.denied.iter_mut().zip(&shard.denied.0) {
+                        *sum += one.get();
+                    }
+                    shard.opening.add_to(&mut out.opening);
                 }
                 out
             }
 
-            /// The text format Prometheus scrapes.
+            /// The text format Prometheus scrapes, with what it wants to know about the process.
             pub fn prometheus(&self) -> String {
                 use std::fmt::Write as _;
                 let mut out = String::new();
@@ -55,17 +77,22 @@ macro_rules! counters {
                         $metric, $help, $metric, $kind, $metric, self.$name as i64);
                 )*
                 let tables = [
-                    ("culvert_refused_total", "Messages, registrations and connections refused.",
+                    ("culvert_refused_total", "reason", "Messages, registrations and connections refused.",
                         Refusal::ALL.iter().map(|r| r.name()).zip(&self.refused).collect::<Vec<_>>()),
-                    ("culvert_closed_total", "Links, channels and streams ended.",
+                    ("culvert_closed_total", "reason", "Links, channels and streams ended.",
                         CloseReason::ALL.iter().map(|r| r.name()).zip(&self.closed).collect()),
+                    ("culvert_policy_denials_total", "resource_type", "Uses of resources denied.",
+                        KINDS.into_iter().zip(&self.denied).collect()),
                 ];
-                for (metric, help, rows) in tables {
+                for (metric, label, help, rows) in tables {
                     let _ = writeln!(out, "# HELP {metric} {help}\n# TYPE {metric} counter");
-                    for (reason, count) in rows {
-                        let _ = writeln!(out, "{metric}{{reason=\"{reason}\"}} {count}");
+                    for (value, count) in rows {
+                        let _ = writeln!(out, "{metric}{{{label}=\"{value}\"}} {count}");
                     }
                 }
+                self.opening.write(&mut out, "culvert_stream_open_seconds",
+                    "Time from a client's connection, or a stream's first message, until it was open.");
+                process::write(&mut out);
                 out
             }
         }
@@ -149,6 +176,16 @@ impl Counter {
     }
 }
 
+/// Types of resources that denials are counted by. The last stands for all others: names that somebody
+/// else may choose make no new time series.
+pub const KINDS: [&str; 5] = [
+    "tcp-inlet",
+    "tcp-outlet",
+    "relay",
+    "secure-channel-listener",
+    "other",
+];
+
 /// Numbers by reason.
 #[derive(Debug)]
 struct Row<const N: usize>([Counter; N]);
@@ -163,6 +200,17 @@ impl Counters {
     /// Counts a refusal.
     pub fn refuse(&self, reason: Refusal) {
         self.refused.0[reason as usize].add(1);
+    }
+
+    /// Counts a denial.
+    pub(crate) fn deny(&self, kind: &ResourceType) {
+        let place = KINDS.iter().position(|name| *name == kind.as_str());
+        self.denied.0[place.unwrap_or(KINDS.len() - 1)].add(1);
+    }
+
+    /// Notes how long a stream took to open.
+    pub(crate) fn opened_after(&self, time: Duration) {
+        self.opening.note(time);
     }
 
     /// Counts an end.

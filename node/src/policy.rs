@@ -3,6 +3,7 @@
 //! A decision is made when something is opened, and again when a policy, or what is known about the
 //! subject, has changed. Messages are not looked at.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +13,10 @@ use culvert_crypto::Identifier;
 use culvert_crypto::credential::VerifiedCredential;
 use culvert_proto::credential::Attributes;
 use culvert_proto::policy::{Credential, Denial, Environment, PolicySet, ResourceType};
+use serde::Serialize;
 
 use crate::channel::Channel;
+use crate::inspect::identifier;
 use crate::reason::Refusal;
 use crate::shard::Shard;
 use crate::store::StoreError;
@@ -30,6 +33,28 @@ pub struct Policies(Arc<Shared>);
 struct Shared {
     set: Mutex<Arc<PolicySet>>,
     version: AtomicU64,
+    /// The last [`DENIALS`], oldest first.
+    denials: Mutex<VecDeque<Denied>>,
+}
+
+/// How many denials are kept.
+pub const DENIALS: usize = 100;
+
+/// One denial, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Denied {
+    /// What somebody wanted to use.
+    pub resource: String,
+    /// Its type.
+    pub resource_type: String,
+    /// Who; none if nobody proved anything.
+    #[serde(serialize_with = "identifier")]
+    pub subject: Option<Identifier>,
+    /// Why not.
+    pub reason: String,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub at_ms: u64,
 }
 
 impl Policies {
@@ -86,6 +111,30 @@ impl Policies {
             *current = Arc::new(set);
             self.0.version.fetch_add(1, Ordering::Release);
         }
+    }
+
+    /// The last denials of all resources that these policies decide about, latest first; at most
+    /// [`DENIALS`]. The counters have all of them.
+    #[must_use]
+    pub fn denials(&self) -> Vec<Denied> {
+        let denials = self
+            .0
+            .denials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        denials.iter().rev().cloned().collect()
+    }
+
+    fn note(&self, denied: Denied) {
+        let mut denials = self
+            .0
+            .denials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if denials.len() >= DENIALS {
+            denials.pop_front();
+        }
+        denials.push_back(denied);
     }
 
     fn set(&self) -> Arc<PolicySet> {
@@ -190,6 +239,12 @@ impl Guard {
         }
     }
 
+    /// Name of the resource.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
     /// Decides.
     ///
     /// # Errors
@@ -240,10 +295,12 @@ impl Guard {
         };
         let Err(denial) = decision else { return true };
         shard.counters().refuse(Refusal::PolicyDenied);
+        let subject = channel.and_then(Channel::peer);
+        self.note_denial(shard, subject, &denial.to_string());
         if !shard.may_log() {
             return false;
         }
-        let subject = channel.and_then(Channel::peer).map(|peer| peer.to_string());
+        let subject = subject.map(|peer| peer.to_string());
         tracing::warn!(
             resource = &*self.resource,
             kind = %self.kind,
@@ -252,6 +309,19 @@ impl Guard {
             "denied by policy"
         );
         false
+    }
+
+    /// Has a denial shown to operators ([`Policies::denials`]) and counted by the type of its resource.
+    /// For those who call [`Guard::decide`]; the refusal itself is theirs to count.
+    pub fn note_denial(&self, shard: &Shard, subject: Option<Identifier>, reason: &str) {
+        shard.counters().deny(&self.kind);
+        self.policies.note(Denied {
+            resource: self.resource.to_string(),
+            resource_type: self.kind.to_string(),
+            subject,
+            reason: reason.to_owned(),
+            at_ms: shard.unix_ms(shard.now_ms()),
+        });
     }
 
     /// What a decision about the peer of a channel was based on; another one when that has changed.

@@ -75,7 +75,7 @@ impl Worker for ForwardingService {
         }
         let channel = shard.channel(came_by);
         if let Err(reason) = self.0.admission.decide(&request.name, channel.as_deref()) {
-            request.deny(&reason);
+            request.deny(shard, &reason);
             request.refuse(shard, forwarder::Refusal::NotAllowed);
             return Outcome::Refused(Refusal::PolicyDenied);
         }
@@ -258,7 +258,10 @@ impl Asked {
     }
 
     /// Tells the operator why it is not allowed.
-    fn deny(&self, reason: &str) {
+    fn deny(&self, shard: &Shard, reason: &str) {
+        let (relay, who) = (&self.relay, self.claimant.identity);
+        let guard = relay.admission.guard.of(&self.name);
+        guard.note_denial(shard, who, reason);
         tracing::warn!(
             name = self.name,
             claimant = self.who(),
@@ -360,6 +363,8 @@ impl Worker for Forwarder {
             "a registration is not allowed any more"
         );
         shard.refuse(Refusal::PolicyDenied, "registered name");
+        let guard = self.relay.admission.guard.of(&self.name);
+        guard.note_denial(shard, channel.and_then(|channel| channel.peer()), &reason);
         shard.remove(me.key);
         shard.close_source(self.came_by, CloseReason::Denied);
     }

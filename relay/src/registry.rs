@@ -1,12 +1,14 @@
 //! Who holds which name, for all shards of the relay.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use culvert_crypto::Identifier;
 use culvert_node::key::Key;
 use culvert_proto::forwarder::{Lane, MAX_LANES};
 use culvert_proto::route::Route;
+use serde::Serialize;
 
 /// One connection over which a name is held.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub(crate) struct Claimant {
 #[derive(Debug)]
 struct Owner {
     identity: Option<Identifier>,
+    /// When it got the name, in milliseconds since 1970-01-01 UTC.
+    since_ms: u64,
     process: Option<u64>,
     /// Never empty.
     members: Vec<Member>,
@@ -66,6 +70,23 @@ impl Owner {
         (self.is(claimant) && !is_earlier)
             || self.members.iter().any(|m| m.came_by == claimant.came_by)
     }
+}
+
+/// A name, as the operator sees it.
+#[cfg_attr(not(test), allow(dead_code, reason = "for the management listener"))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ForwarderView {
+    /// The name that was registered.
+    pub name: String,
+    /// Who holds it; none for a plain registration.
+    pub identity: Option<String>,
+    /// Since when, in milliseconds since 1970-01-01 UTC.
+    pub since_ms: u64,
+    /// Over how many connections.
+    pub links: usize,
+    /// The shards those are on.
+    pub shards: Vec<u8>,
 }
 
 /// What a registration may do.
@@ -195,8 +216,10 @@ impl Registry {
                 return Err(());
             }
         }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let owner = Owner {
             identity: claimant.identity,
+            since_ms: now.map_or(0, |since| since.as_millis() as u64),
             process: claimant.lane.map(|lane| lane.process),
             members: vec![member],
         };
@@ -221,6 +244,38 @@ impl Registry {
         };
         let shard = (shard_of_lane_0 + i32::from(lane.number)).rem_euclid(shards);
         u8::try_from(shard).unwrap_or(0)
+    }
+
+    #[cfg_attr(not(test), allow(dead_code, reason = "for the management listener"))]
+    /// The first `most` names in the order of the alphabet, and how many there are.
+    pub(crate) fn list(&self, most: usize) -> (usize, Vec<ForwarderView>) {
+        let names = self.names();
+        // Keeps the smallest, so that the lock is not held for sorting all of them.
+        let mut first = BinaryHeap::with_capacity(most.min(names.owners.len()) + 1);
+        for name in names.owners.keys() {
+            if first.len() < most || first.peek().is_some_and(|last| name < *last) {
+                first.push(name);
+            }
+            if first.len() > most {
+                first.pop();
+            }
+        }
+        let view = |name: &String| {
+            let owner = names.owners.get(name)?;
+            let shards = owner.members.iter().map(|member| member.forwarder.shard());
+            Some(ForwarderView {
+                name: name.clone(),
+                identity: owner.identity.map(|identity| identity.to_string()),
+                since_ms: owner.since_ms,
+                links: owner.members.len(),
+                shards: shards.collect(),
+            })
+        };
+        let sorted = first.into_sorted_vec();
+        (
+            names.owners.len(),
+            sorted.into_iter().filter_map(view).collect(),
+        )
     }
 
     /// Notes that the owner of a name is being asked; false if it is already.
@@ -305,6 +360,32 @@ mod tests {
         assert!(matches!(claim(2), Claim::Full));
         assert!(matches!(claim(1), Claim::Free));
         assert_eq!(give(&registry, &claimant(1, 1)), 1);
+    }
+
+    #[test]
+    fn the_list_is_sorted_and_bounded() {
+        let registry = Registry::new(Most {
+            names: 10,
+            per_identity: 10,
+        });
+        for (number, name) in ["mail", "db", "web"].into_iter().enumerate() {
+            let number = number as u8;
+            let member = Member {
+                forwarder: key(number),
+                came_by: key(number),
+                way: Route::default(),
+                lane: 0,
+                is_told: true,
+            };
+            let given = registry.give(name, &claimant(1, number), member, None);
+            assert!(given.expect("the name").is_empty());
+        }
+        let (total, listed) = registry.list(2);
+        let names: Vec<_> = listed.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!((total, names), (3, vec!["db", "mail"]));
+        let who = Identifier([7; 32]).to_string();
+        assert_eq!(listed[0].identity.as_ref(), Some(&who));
+        assert_eq!((listed[0].links, registry.list(0).1.len()), (1, 0));
     }
 
     #[test]

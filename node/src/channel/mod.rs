@@ -254,6 +254,16 @@ impl Channel {
         self.peer.get()
     }
 
+    /// When it began, in milliseconds of the node.
+    pub(crate) fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
+    /// Whether the peer began it.
+    pub fn is_accepted(&self) -> bool {
+        !self.initiator
+    }
+
     /// Whether the handshake is still under way.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.peer.get().is_none() && self.end.get().is_none()

@@ -90,6 +90,7 @@ pub(super) async fn run(
                         packet,
                         spawner,
                         places: link.take_places(),
+                        past: link.past(),
                     },
                 );
             }
@@ -147,8 +148,17 @@ async fn read(
         let read = *result.as_ref().unwrap_or(&0);
         buffer.restore(slice.into_inner(), read, asked, shard.pool());
         match result {
-            Ok(0) => return Stop::Close(link.end.get().unwrap_or(CloseReason::PeerClosed)),
-            Ok(n) => shard.counters().bytes_in.add(n as u64),
+            Ok(0) => {
+                let reason = match link.leaving.get() {
+                    true => CloseReason::Local,
+                    false => CloseReason::PeerClosed,
+                };
+                return Stop::Close(link.end.get().unwrap_or(reason));
+            }
+            Ok(n) => {
+                shard.counters().bytes_in.add(n as u64);
+                link.count_in(n);
+            }
             Err(error) if was_cancelled(&error) => buffer.shrink(shard.pool()),
             Err(_) => return Stop::Close(link.end.get().unwrap_or(CloseReason::Io)),
         }
@@ -232,10 +242,11 @@ async fn write(
         match link.queue.fill(&mut batch).await {
             Work::Stop => break,
             Work::Drained => {
-                if link.end.get() != Some(CloseReason::Moved)
-                    && let Some(fd) = link.fd.get()
-                {
-                    fd.shutdown();
+                match (link.end.get(), link.fd.get()) {
+                    (Some(CloseReason::Moved), _) | (_, None) => {}
+                    // What the peer still says is read to its end.
+                    (None, Some(fd)) => fd.shutdown_write(),
+                    (Some(_), Some(fd)) => fd.shutdown(),
                 }
                 break;
             }

@@ -7,10 +7,11 @@ mod inlet;
 mod lanes;
 mod outlet;
 mod stream;
+mod streams;
 
 pub(crate) use inlet::Suspicion;
 pub use inlet::{Inlet, Path, PathWatch};
 pub use lanes::{LaneEnd, Lanes};
 pub(crate) use outlet::connect_to;
 pub use outlet::{OUTLET, Outlet, Target};
-pub use stream::Stream;
+pub use stream::{Role, Stream};

@@ -13,8 +13,10 @@ use culvert_proto::portal::{self, Received};
 use culvert_proto::route::Route;
 use monoio::io::Splitable;
 use monoio::net::TcpStream;
+use serde::Serialize;
 
 use crate::channel::Channel;
+use crate::inspect::StreamView;
 use crate::key::{Key, LocalAddress};
 use crate::lazy::LazyRead;
 use crate::notify::{Gate, Notify};
@@ -32,6 +34,16 @@ use crate::worker::Outcome;
 const HIGH_WATER: usize = 1 << 20;
 const LOW_WATER: usize = 256 << 10;
 
+/// Which end of a portal a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// The end of the client.
+    Inlet,
+    /// The end of the service.
+    Outlet,
+}
+
 /// What is at the other end of a stream.
 pub(crate) struct Far {
     /// How to get there.
@@ -42,6 +54,8 @@ pub(crate) struct Far {
     pub(crate) channel: Option<Rc<Channel>>,
     /// What ends the stream when it ends.
     pub(crate) carrier: Option<Key>,
+    /// Which end of the portal this one is.
+    pub(crate) role: Role,
     /// What was known when the guard was asked about it: from before, so that no change is missed.
     pub(crate) basis: Basis,
 }
@@ -62,6 +76,12 @@ pub struct Stream {
     basis: Cell<Basis>,
     incoming: RefCell<VecDeque<BytesMut>>,
     waiting: Cell<usize>,
+    role: Role,
+    since_ms: u64,
+    /// Bytes that came from the far side.
+    received: Cell<u64>,
+    /// Bytes that went there.
+    sent: Cell<u64>,
     written: Cell<u64>,
     progress: Progress,
     /// Storage that is read into, beyond what every stream has.
@@ -94,6 +114,7 @@ impl Stream {
             peer,
             channel,
             carrier,
+            role,
             basis,
         } = far;
         if shard.counters().streams.get() >= shard.limits().streams_per_shard {
@@ -111,6 +132,10 @@ impl Stream {
                 channel,
                 incoming: RefCell::default(),
                 waiting: Cell::new(0),
+                role,
+                since_ms: shard.now_ms(),
+                received: Cell::new(0),
+                sent: Cell::new(0),
                 written: Cell::new(0),
                 progress: Progress::default(),
                 reading: Cell::new(0),
@@ -219,6 +244,11 @@ impl Stream {
         !self.aborted.get()
     }
 
+    /// Whether its socket still waits for data that it is to be given.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.fd.get().is_some() && !self.aborted.get()
+    }
+
     /// Whether the socket has taken nothing of what waits for it since the time was last looked at.
     pub(crate) fn is_stuck(&self) -> bool {
         self.progress.is_stuck()
@@ -257,6 +287,19 @@ impl Stream {
                 None => self.opened.get().then_some(Ok(())),
             })
             .await
+    }
+
+    /// Waits until its socket is to be reset.
+    pub(crate) async fn wait_reset(&self) {
+        self.changed
+            .until(|| self.aborted.get().then_some(()))
+            .await;
+    }
+
+    /// The link that carries it now, if it is one.
+    pub(crate) fn carrier(&self, shard: &Shard) -> Option<Key> {
+        let first = shard.first_key(&self.route.borrow())?;
+        shard.carrier(first).map(|link| link.address.key)
     }
 
     /// Takes a message of the far side.
@@ -305,6 +348,7 @@ impl Stream {
     }
 
     fn queue(&self, data: BytesMut) -> Outcome {
+        self.received.set(self.received.get() + data.len() as u64);
         self.waiting.set(self.waiting.get() + data.len());
         self.incoming.borrow_mut().push_back(data);
         if self.waiting.get() > HIGH_WATER && !self.machine.borrow().peer_is_culvert() {
@@ -320,6 +364,20 @@ impl Stream {
             return 0;
         }
         self.reading.get() + self.waiting.get() + CHUNK * self.incoming.borrow().len()
+    }
+
+    /// What it is and did, for operators.
+    pub(crate) fn view(&self, shard: &Shard) -> StreamView {
+        let guard = self.guard.as_ref();
+        StreamView {
+            shard: shard.number(),
+            resource: guard.map_or("", Guard::resource).to_owned(),
+            role: self.role,
+            peer: self.peer,
+            since_ms: shard.unix_ms(self.since_ms),
+            bytes_in: self.received.get(),
+            bytes_out: self.sent.get(),
+        }
     }
 
     /// Deadlines of the machine, and sockets that take nothing while everybody waits.

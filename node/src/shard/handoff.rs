@@ -9,7 +9,7 @@ use async_channel::{Receiver, Sender};
 
 use super::Shard;
 use crate::key::Key;
-use crate::link::{Link, Origin};
+use crate::link::{Link, Origin, Past};
 use crate::packet::Packet;
 use crate::reason::{CloseReason, Refusal};
 use crate::table::{Entry, Place};
@@ -28,6 +28,7 @@ pub(crate) struct MovedLink {
     pub(crate) packet: Packet,
     pub(crate) spawner: bool,
     pub(crate) places: Vec<Place>,
+    pub(crate) past: Past,
 }
 
 /// What one shard tells another.
@@ -198,6 +199,7 @@ impl Shard {
                 packet.via = Some(link.address);
                 packet.producer = Some(link.producer.get());
                 moved.places.into_iter().for_each(|p| link.keep_to(p));
+                link.set_past(moved.past);
                 // It stays here, even if what it came for has left meanwhile.
                 link.expose();
                 let outcome = self.dispatch(packet);

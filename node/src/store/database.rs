@@ -18,7 +18,8 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// What brings the tables from one version to the next; the version is the number of those applied.
 /// Only ever added to.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE policy (
         -- 'name': of one resource; 'type': of all resources of a type
         scope TEXT NOT NULL CHECK (scope IN ('name', 'type')),
@@ -85,7 +86,28 @@ const STEPS: [&str; 1] = ["
         authority_route TEXT NOT NULL,
         identity TEXT NOT NULL
     ) STRICT;
-"];
+",
+    "
+    -- Nodes of this machine: what each is started with, as JSON, and whether it is to run.
+    CREATE TABLE node (
+        name TEXT NOT NULL PRIMARY KEY,
+        spec TEXT NOT NULL,
+        -- the one that is meant where none is named
+        is_default INTEGER NOT NULL,
+        wanted INTEGER NOT NULL
+    ) STRICT;
+
+    -- What nodes are to have, as JSON. kind: tcp-inlet, tcp-outlet, relay, secure-channel,
+    -- tcp-listener, tcp-connection.
+    CREATE TABLE resource (
+        node TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        spec TEXT NOT NULL,
+        PRIMARY KEY (node, kind, name)
+    ) STRICT;
+",
+];
 
 /// An open database. Changes of other processes are seen at the next query.
 #[derive(Debug)]

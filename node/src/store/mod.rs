@@ -19,6 +19,7 @@ pub mod file;
 pub mod histories;
 mod identities;
 mod manage;
+pub mod nodes;
 pub mod policies;
 pub mod projects;
 pub mod record;

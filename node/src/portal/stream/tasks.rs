@@ -107,6 +107,7 @@ pub(super) async fn read(shard: Shard, stream: Rc<Stream>, mut half: OwnedReadHa
 /// Sends what was read as one payload message; its buffer has headroom in front.
 fn send_data(shard: &Shard, stream: &Rc<Stream>, mut data: BytesMut, n: usize) -> Option<Rc<Gate>> {
     stream.machine.borrow_mut().on_read(n);
+    stream.sent.set(stream.sent.get() + n as u64);
     let (header, len) = portal::payload_header(n);
     let start = HEADROOM - len;
     data[start..HEADROOM].copy_from_slice(&header[..len]);

@@ -1,0 +1,5 @@
+//! Being a service of a machine.
+
+mod lock;
+
+pub use lock::PidLock;
