@@ -7,6 +7,7 @@
 //! | [`http`] | the management listeners: a Unix socket, TCP with a token and TLS |
 //! | [`client`] | what the command line talks to them with |
 //! | [`events`] | what happens in a node, for everybody who listens |
+//! | [`page`] | the status page |
 //! | [`service`] | one process at a time |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -15,5 +16,6 @@ pub mod client;
 pub mod config;
 pub mod events;
 pub mod http;
+pub mod page;
 pub mod problem;
 pub mod service;
