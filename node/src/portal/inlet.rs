@@ -22,6 +22,7 @@ use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::stop::Stop;
 use crate::sys::{self, SocketFd};
+use crate::trace::Trace;
 
 /// How long a client may wait for a path.
 const PATH_TIMEOUT_MS: u64 = 10_000;
@@ -240,7 +241,10 @@ pub(super) async fn serve(
         };
         match open(&shard, &config, &path, &paths).await {
             Ok((stream, _entered)) => {
-                shard.counters().opened_after(began.elapsed());
+                // One that ended with its opening may never have been open.
+                if stream.was_opened() {
+                    stream.note_open(&shard, began.elapsed());
+                }
                 return stream.run(shard, client).await;
             }
             Err(Ended::Final) => return reset(&client),
@@ -278,6 +282,7 @@ async fn open(
         channel: path.channel.clone(),
         carrier,
         role: Role::Inlet,
+        trace: shard.traces_streams().then(Trace::random),
         basis,
     };
     let opened = Stream::open(shard, machine, far, guard);
