@@ -337,7 +337,7 @@ fn accept_links(shard: &Shard, listener: TcpListener, stop: Stop) -> io::Result<
     let listener = monoio::net::TcpListener::from_std(listener)?;
     let (shard, draining) = (shard.clone(), shard.draining().clone());
     monoio::spawn(async move {
-        accept(&listener, &stop, &draining, |socket| shard.accept(socket)).await;
+        accept(listener, &stop, &draining, |socket| shard.accept(socket)).await;
     });
     Ok(())
 }
