@@ -14,6 +14,7 @@ use crate::control;
 use crate::inspect::{Inspection, Inspector};
 use crate::limits::Limits;
 use crate::metrics::Counters;
+use crate::pulse::Pulse;
 use crate::reason::CloseReason;
 use crate::shard::{Arrivals, Handoff, Inbox, Shard};
 use crate::sys;
@@ -152,6 +153,11 @@ impl Node {
         }
     }
 
+    /// What asks the shards whether they are there, from any thread.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::new(self.inboxes.clone())
+    }
+
     /// What looks into the node, from any thread.
     pub fn inspector(&self) -> Inspector {
         Inspector::new(self.inboxes.clone())
@@ -253,6 +259,7 @@ impl Part {
             }
             // Time for the goodbyes to leave.
             monoio::time::sleep(Duration::from_millis(100)).await;
+            shard.close_inbox().await;
         });
     }
 }
