@@ -6,12 +6,14 @@
 //! | [`http`] | the management listeners: a Unix socket, TCP with a token and TLS |
 //! | [`client`] | what the command line talks to them with |
 //! | [`events`] | what happens in a node, for everybody who listens |
-//! | [`service`] | one process at a time |
+//! | [`observe`] | metrics, probes, what happened lately |
+//! | [`service`] | one process at a time; readiness and watchdog for the service manager |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod client;
 pub mod events;
 pub mod http;
+pub mod observe;
 pub mod problem;
 pub mod service;
