@@ -61,6 +61,6 @@ fn report_event(event: &Event, name: &str, own: &str, output: Output) {
             &json!({ "event": "relayed", "reason": reason }),
         ),
         // The log on stderr has it for people.
-        Event::Down { reason } => output.emit(&json!({ "event": "down", "reason": reason })),
+        Event::Down { reason, .. } => output.emit(&json!({ "event": "down", "reason": reason })),
     }
 }

@@ -15,6 +15,7 @@ use culvert_node::session::{
     Event, NextPlan, RegistrationPlan, Reporter, keep_next, keep_registered,
 };
 use culvert_node::shard::Shard;
+use culvert_node::stop::Stop;
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
 use serde_json::json;
 
@@ -248,7 +249,7 @@ pub fn run(store: &Store, args: &NodeArgs, output: Output) -> Result<(), Failure
 fn report_next(wait: impl Fn() -> Option<Event> + Send + 'static, next: Next, output: Output) {
     let Next { name, at } = next;
     let print = move |event| match event {
-        Event::Down { reason } => {
+        Event::Down { reason, .. } => {
             output.emit(&json!({ "event": "down", "connection": name, "reason": reason }));
         }
         _ => output.print(
@@ -325,12 +326,15 @@ impl NodePart {
         for (plan, reporter) in self.nexts.clone() {
             let here = shard.clone();
             let open = move |link: &culvert_node::link::Link| access.open(&here, link.address.key);
-            shard.spawn(keep_next(shard.clone(), plan, reporter, open));
+            let stop = Stop::never();
+            shard.spawn(keep_next(shard.clone(), plan, reporter, open, stop));
         }
         if let Some((plan, reporter)) = self.registration.clone() {
             let trust = Trust::OneOf(Vec::new());
             let credentials = self.standing.credentials(&trust);
-            shard.spawn(keep_registered(shard.clone(), plan, credentials, reporter));
+            let stop = Stop::never();
+            let registered = keep_registered(shard.clone(), plan, credentials, reporter, stop);
+            shard.spawn(registered);
         }
     }
 

@@ -16,6 +16,7 @@ use culvert_node::policy::Guard;
 use culvert_node::portal::{Inlet, Lanes, OUTLET, Outlet, Target};
 use culvert_node::session::{PathPlan, RegistrationPlan, Reporter, keep_path, keep_registered};
 use culvert_node::shard::Shard;
+use culvert_node::stop::Stop;
 use culvert_node::udp::{DirectOffer, RendezvousAt};
 use culvert_node::worker::{ECHO, Echo, UPPERCASE, Uppercase, Worker};
 use culvert_proto::policy::ResourceType;
@@ -314,6 +315,7 @@ impl OutletPart {
                 self.plan.clone(),
                 credentials,
                 self.reporter.clone(),
+                Stop::never(),
             ));
         }
     }
@@ -390,18 +392,19 @@ fn start_inlet(
         let (plan, reporter) = (plan.clone(), reporter.clone());
         let (standing, guard) = (standing.clone(), guard.clone());
         let start = move |shard: &Shard| {
-            let paths = end.start(shard, config, Some(guard));
+            let paths = end.start(shard, config, Some(guard), Stop::never());
             // The legs of the plan say who may answer.
             let credentials = standing.credentials(&Trust::OneOf(Vec::new()));
             if shard.number() == 0 {
                 standing.keep_fresh(shard);
             }
-            shard.spawn(keep_path(shard.clone(), plan, credentials, paths, reporter));
+            let (here, stop) = (shard.clone(), Stop::never());
+            shard.spawn(keep_path(here, plan, credentials, paths, reporter, stop));
         };
         node.on_shard(shard, start).map_err(failed)?;
     }
     node.on_shard(0, move |shard| {
-        let _ = answer.send(Inlet::start(shard, listener, lanes));
+        let _ = answer.send(Inlet::start(shard, listener, lanes, Stop::never()));
     })
     .map_err(failed)?;
     match answers.recv_timeout(START) {

@@ -123,9 +123,7 @@ impl From<StoreError> for Failure {
             StoreError::Missing { .. } | StoreError::MissingVault { .. } => {
                 failure.because_of(4, "not-found")
             }
-            StoreError::Exists(_) | StoreError::VaultExists(_) => {
-                failure.because_of(5, "conflict")
-            }
+            StoreError::Exists(_) | StoreError::VaultExists(_) => failure.because_of(5, "conflict"),
             _ => failure,
         }
     }

@@ -12,6 +12,7 @@
 //! from [`portal`] and [`session`].
 #![warn(missing_docs)]
 
+mod accept;
 mod buffer;
 mod histories;
 mod lazy;
@@ -41,6 +42,7 @@ pub mod pulse;
 pub mod reason;
 pub mod session;
 pub mod shard;
+pub mod stop;
 pub mod store;
 pub mod udp;
 pub mod worker;

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use monoio::{FusionDriver, RuntimeBuilder};
 
+use crate::accept::accept;
 use crate::control;
 use crate::inspect::{Inspection, Inspector};
 use crate::limits::Limits;
@@ -17,13 +18,15 @@ use crate::metrics::Counters;
 use crate::pulse::Pulse;
 use crate::reason::CloseReason;
 use crate::shard::{Arrivals, Handoff, Inbox, Shard};
-use crate::sys;
+use crate::stop::{Stop, Stopper};
 use crate::table::Entry;
 
 /// Most shards: an address has eight bits for its shard.
 pub const MAX_SHARDS: usize = 255;
 /// Entries of each shard's ring.
 const RING: u32 = 1024;
+/// How long a shard may take to do something that it is waited for with.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -42,6 +45,7 @@ pub struct Node {
     driver: &'static str,
     inboxes: Vec<Inbox>,
     stops: Vec<Sender<()>>,
+    draining: Stopper,
     counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -63,29 +67,24 @@ impl Node {
                 .min(MAX_SHARDS),
             n => n.min(MAX_SHARDS),
         };
-        let mut listeners = Vec::new();
-        if let Some(at) = config.listen {
-            check_free(at)?;
-        }
-        let mut address = config.listen;
-        for _ in 0..shards {
-            let Some(at) = address else { break };
-            let listener = listen(at)?;
-            address = Some(listener.local_addr()?);
-            listeners.push(listener);
-        }
+        let (address, listeners) = match config.listen {
+            Some(at) => listen_on(at, shards).map(|(at, listeners)| (Some(at), listeners))?,
+            None => (None, Vec::new()),
+        };
         let mut listeners = listeners.into_iter();
         let limits = Arc::new(config.limits.clone());
         let links = Arc::new(AtomicU64::new(0));
         let started = Instant::now();
         let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| Inbox::new()).unzip();
         let counters: Vec<Arc<Counters>> = (0..shards).map(|_| Arc::default()).collect();
-        let (ready, readiness) = std::sync::mpsc::channel();
+        let (draining, drain) = Stopper::new();
+        let (ready, readiness) = mpsc::channel();
         let mut node = Self {
             address,
             driver: "unknown",
             inboxes: senders.clone(),
             stops: Vec::new(),
+            draining,
             counters: counters.clone(),
             threads: Vec::new(),
         };
@@ -101,6 +100,7 @@ impl Node {
                 started,
                 inbox,
                 stopped,
+                drain: drain.clone(),
                 listener: listeners.next(),
             };
             let (setup, ready) = (setup.clone(), ready.clone());
@@ -158,6 +158,62 @@ impl Node {
         Pulse::new(self.inboxes.clone())
     }
 
+    /// Accepts links at a further address, on all shards, until it is stopped. Links that were accepted
+    /// by then stay. Blocks for a moment; not for the thread of a shard. Port 0 picks a free one. Gives
+    /// the address.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on, or the node has ended. Stop it then: some shards may
+    /// listen.
+    pub fn listen(&self, at: SocketAddr, stop: Stop) -> io::Result<SocketAddr> {
+        let (address, listeners) = listen_on(at, self.shards())?;
+        let (answer, answers) = mpsc::channel();
+        for (shard, listener) in listeners.into_iter().enumerate() {
+            let (answer, stop) = (answer.clone(), stop.clone());
+            self.on_shard(shard, move |shard| {
+                let _ = answer.send(accept_links(shard, listener, stop));
+            })?;
+        }
+        drop(answer);
+        for _ in 0..self.shards() {
+            let started = answers.recv_timeout(ANSWER);
+            started.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        }
+        Ok(address)
+    }
+
+    /// Accepts nothing new, neither links nor streams, and says so to the caller (`begin`). Then waits
+    /// until all streams have ended and what was sent over them has left, at most for `deadline`, and
+    /// shuts the node down. Gives how many streams were cut.
+    pub fn drain(self, deadline: Duration, begin: impl FnOnce()) -> u64 {
+        let until = Instant::now().checked_add(deadline);
+        self.draining.stop();
+        begin();
+        let (quiet, all) = mpsc::channel();
+        for number in 0..self.shards() {
+            let quiet = quiet.clone();
+            let wait = move |shard: &Shard| {
+                let waiting = shard.clone();
+                shard.spawn(async move {
+                    waiting.until_quiet().await;
+                    let _ = quiet.send(());
+                });
+            };
+            // A shard that has ended has nothing any more.
+            let _ = self.on_shard(number, wait);
+        }
+        drop(quiet);
+        let left = || match until {
+            Some(until) => until.saturating_duration_since(Instant::now()),
+            None => Duration::MAX,
+        };
+        while all.recv_timeout(left()).is_ok() {}
+        let cut = self.counters.iter().map(|of| of.streams.get()).sum();
+        self.shutdown();
+        cut
+    }
+
     /// What looks into the node, from any thread.
     pub fn inspector(&self) -> Inspector {
         Inspector::new(self.inboxes.clone())
@@ -193,15 +249,12 @@ struct Part {
     started: Instant,
     inbox: Arrivals,
     stopped: Receiver<()>,
+    drain: Stop,
     listener: Option<TcpListener>,
 }
 
 impl Part {
-    fn run(
-        self,
-        setup: &impl Fn(&Shard),
-        ready: &std::sync::mpsc::Sender<io::Result<&'static str>>,
-    ) {
+    fn run(self, setup: &impl Fn(&Shard), ready: &mpsc::Sender<io::Result<&'static str>>) {
         let mut ring = io_uring::IoUring::builder();
         // Without these monoio costs up to half as much again per message.
         ring.setup_single_issuer().setup_coop_taskrun();
@@ -234,18 +287,16 @@ impl Part {
                 self.limits,
                 self.links,
                 self.started,
+                self.drain,
             );
             setup(&shard);
             monoio::spawn(shard.clone().serve_inbox(self.inbox));
             monoio::spawn(shard.clone().keep_time());
-            if let Some(listener) = self.listener {
-                match monoio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => drop(monoio::spawn(accept(shard.clone(), listener))),
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
-                        return;
-                    }
-                }
+            if let Some(listener) = self.listener
+                && let Err(error) = accept_links(&shard, listener, Stop::never())
+            {
+                let _ = ready.send(Err(error));
+                return;
             }
             let _ = ready.send(Ok(driver));
             let _ = self.stopped.recv().await;
@@ -264,20 +315,27 @@ impl Part {
     }
 }
 
-async fn accept(shard: Shard, listener: monoio::net::TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((socket, _)) => match sys::into_std(socket) {
-                Ok(socket) => shard.accept(socket),
-                Err(error) => tracing::warn!(%error, "an accepted connection was lost"),
-            },
-            Err(error) => {
-                // Typically out of descriptors: leave room for some to be closed.
-                tracing::warn!(%error, "cannot accept connections (check the open files limit)");
-                monoio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+/// Accepts links on a shard until it is stopped.
+fn accept_links(shard: &Shard, listener: TcpListener, stop: Stop) -> io::Result<()> {
+    let listener = monoio::net::TcpListener::from_std(listener)?;
+    let (shard, draining) = (shard.clone(), shard.draining().clone());
+    monoio::spawn(async move {
+        accept(&listener, &stop, &draining, |socket| shard.accept(socket)).await;
+    });
+    Ok(())
+}
+
+/// A listening socket for each shard, and their address.
+fn listen_on(at: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    check_free(at)?;
+    let mut address = at;
+    let mut listeners = Vec::new();
+    for _ in 0..shards {
+        let listener = listen(address)?;
+        address = listener.local_addr()?;
+        listeners.push(listener);
     }
+    Ok((address, listeners))
 }
 
 /// Fails if another process listens on the address: sharing a port with it would go unnoticed, and

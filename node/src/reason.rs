@@ -35,6 +35,8 @@ reasons! {
         NotLocal => "not_local",
         /// No worker has the address.
         UnknownAddress => "unknown_address",
+        /// Another worker of this node has the name already.
+        NameInUse => "name_in_use",
         /// Flow control does not let this source reach the address (`protocol/02-routing.md` 6.2).
         NotPermitted => "not_permitted",
         /// The worker could not decode the payload.

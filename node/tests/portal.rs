@@ -113,7 +113,7 @@ fn an_impostor_is_not_connected_to() {
     let outlet = outlet_node(&far, Trust::Anyone, echo_service());
     let inlet = inlet_node(&near, outlet.address().unwrap(), near.identifier());
     let event = wait_for(&inlet.events, |event| matches!(event, Event::Down { .. }));
-    let Event::Down { reason } = event else {
+    let Event::Down { reason, .. } = event else {
         unreachable!()
     };
     assert!(reason.contains("not trusted"), "{reason}");

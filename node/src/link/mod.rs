@@ -32,6 +32,8 @@ use crate::worker::Outcome;
 const STUCK_MS: u64 = 250;
 /// Names with several targets for which a link remembers its own.
 const PLACES: usize = 16;
+/// How long the peer may take to end its side when this node has.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How a link came to be.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +83,8 @@ pub struct Link {
     relieving: Cell<usize>,
     /// Channels with its peer that are up.
     authenticated: Cell<u32>,
+    /// This node has ended its side.
+    leaving: Cell<bool>,
     /// What it did on other shards before, and received on this one.
     past: Cell<Past>,
 }
@@ -137,6 +141,7 @@ impl Link {
                 progress: Progress::default(),
                 relieving: Cell::new(0),
                 authenticated: Cell::new(0),
+                leaving: Cell::new(false),
                 past: Cell::new(Past {
                     since_ms: shard.now_ms(),
                     ..Past::default()
@@ -223,6 +228,25 @@ impl Link {
         }
         self.held.open();
         self.queue.end();
+    }
+
+    /// Ends the link once what is queued has left and the peer has ended its side too: by then it has let
+    /// go of whatever it held for this node. At once if the peer has never said a word.
+    pub(crate) async fn leave(&self, shard: &Shard) {
+        // Nothing is to be queued any more.
+        shard.remove(self.address.key);
+        if self.greeted.get() && self.end.get().is_none() {
+            self.leaving.set(true);
+            self.queue.drain();
+            if monoio::time::timeout(GOODBYE, self.wait_end())
+                .await
+                .is_ok()
+            {
+                return;
+            }
+        }
+        self.close(CloseReason::Local);
+        let _ = monoio::time::timeout(GOODBYE, self.wait_end()).await;
     }
 
     /// Whether it ended, and why.
@@ -360,6 +384,11 @@ impl Link {
         };
         self.authenticated.set(now);
         now > 0
+    }
+
+    /// Bytes written so far, and those that wait.
+    pub(crate) fn sent(&self) -> (u64, usize) {
+        (self.queue.written(), self.queue.bytes())
     }
 
     /// Closes a link whose peer is too slow to finish a frame or to read.

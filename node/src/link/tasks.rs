@@ -148,7 +148,13 @@ async fn read(
         let read = *result.as_ref().unwrap_or(&0);
         buffer.restore(slice.into_inner(), read, asked, shard.pool());
         match result {
-            Ok(0) => return Stop::Close(link.end.get().unwrap_or(CloseReason::PeerClosed)),
+            Ok(0) => {
+                let reason = match link.leaving.get() {
+                    true => CloseReason::Local,
+                    false => CloseReason::PeerClosed,
+                };
+                return Stop::Close(link.end.get().unwrap_or(reason));
+            }
             Ok(n) => {
                 shard.counters().bytes_in.add(n as u64);
                 link.count_in(n);
@@ -236,10 +242,11 @@ async fn write(
         match link.queue.fill(&mut batch).await {
             Work::Stop => break,
             Work::Drained => {
-                if link.end.get() != Some(CloseReason::Moved)
-                    && let Some(fd) = link.fd.get()
-                {
-                    fd.shutdown();
+                match (link.end.get(), link.fd.get()) {
+                    (Some(CloseReason::Moved), _) | (_, None) => {}
+                    // What the peer still says is read to its end.
+                    (None, Some(fd)) => fd.shutdown_write(),
+                    (Some(_), Some(fd)) => fd.shutdown(),
                 }
                 break;
             }

@@ -13,11 +13,14 @@ use monoio::net::{TcpListener, TcpStream};
 
 use super::lanes::{Client, Lanes};
 use super::stream::{Far, Role, Stream};
+use super::streams::{Entered, Streams};
+use crate::accept::accept;
 use crate::channel::Channel;
 use crate::notify::Notify;
 use crate::policy::Guard;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
+use crate::stop::Stop;
 use crate::sys::{self, SocketFd};
 
 /// How long a client may wait for a path.
@@ -51,6 +54,9 @@ pub struct PathWatch {
     changed: Notify,
     suspected: Cell<Option<Suspicion>>,
     suspicion: Notify,
+    streams: Rc<Streams>,
+    /// Nobody is to wait for a path any more.
+    stopped: Cell<bool>,
 }
 
 impl PathWatch {
@@ -64,7 +70,26 @@ impl PathWatch {
             changed: Notify::default(),
             suspected: Cell::new(None),
             suspicion: Notify::default(),
+            streams: Rc::default(),
+            stopped: Cell::new(false),
         }
+    }
+
+    /// A path that no inlet uses.
+    pub(crate) fn alone() -> Self {
+        Self::new(Lanes::new(1).0, 0, None)
+    }
+
+    /// Ends the streams of this lane. The far side is told over the path, while there is one.
+    pub(crate) fn break_off(&self, shard: &Shard) {
+        self.streams.break_off(shard);
+    }
+
+    /// Ends the streams of this lane, and turns away the clients that wait.
+    pub(super) fn stop(&self, shard: &Shard) {
+        self.stopped.set(true);
+        self.break_off(shard);
+        self.changed.notify();
     }
 
     /// Sets or clears the path through the relay, which every other one depends on.
@@ -98,9 +123,13 @@ impl PathWatch {
         direct.or_else(|| self.path.borrow().clone())
     }
 
-    /// The path for new clients, once there is one.
-    async fn wait(&self) -> Path {
-        self.changed.until(|| self.current()).await
+    /// The path for new clients, once there is one; none when there will be no more.
+    async fn wait(&self) -> Option<Path> {
+        let found = self.changed.until(|| match self.stopped.get() {
+            true => Some(None),
+            false => self.current().map(Some),
+        });
+        found.await
     }
 
     /// Whether this is the path that new clients are given.
@@ -151,30 +180,24 @@ pub struct Inlet {
 
 impl Inlet {
     /// Listens on `socket`; each client becomes a stream on one of the lanes, over its path of that
-    /// moment.
+    /// moment. When it is stopped the port is free again; its clients end with the lanes.
     ///
     /// # Errors
     ///
     /// When the socket cannot be used by the runtime.
-    pub fn start(shard: &Shard, socket: StdListener, lanes: Lanes) -> std::io::Result<Self> {
+    pub fn start(
+        shard: &Shard,
+        socket: StdListener,
+        lanes: Lanes,
+        stop: Stop,
+    ) -> std::io::Result<Self> {
         let address = socket.local_addr()?;
         socket.set_nonblocking(true)?;
         let listener = TcpListener::from_std(socket)?;
         let shard = shard.clone();
-        monoio::spawn(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((client, _)) => match sys::into_std(client) {
-                        Ok(client) => lanes.give(client, shard.now_ms() + PATH_TIMEOUT_MS),
-                        Err(error) => tracing::warn!(%error, "a client was lost"),
-                    },
-                    Err(error) => {
-                        tracing::warn!(%error, "an inlet could not accept a client");
-                        monoio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                }
-            }
-        });
+        let draining = shard.draining().clone();
+        let give = move |client| lanes.give(client, shard.now_ms() + PATH_TIMEOUT_MS);
+        monoio::spawn(async move { accept(&listener, &stop, &draining, give).await });
         Ok(Self { address })
     }
 }
@@ -186,6 +209,7 @@ pub(super) async fn serve(
     client: Client,
     config: portal::Config,
     paths: Rc<PathWatch>,
+    _stop: Stop,
 ) {
     let began = Instant::now();
     let Client {
@@ -210,8 +234,11 @@ pub(super) async fn serve(
                 Err(_) => shard.refuse(Refusal::ConnectionLost, "client of an inlet"),
             };
         };
+        let Some(path) = path else {
+            return reset(&client);
+        };
         match open(&shard, &config, &path, &paths).await {
-            Ok(stream) => {
+            Ok((stream, _entered)) => {
                 shard.counters().opened_after(began.elapsed());
                 return stream.run(shard, client).await;
             }
@@ -234,7 +261,7 @@ async fn open(
     config: &portal::Config,
     path: &Path,
     paths: &PathWatch,
-) -> Result<Rc<Stream>, Ended> {
+) -> Result<(Rc<Stream>, Entered), Ended> {
     let guard = paths.guard.as_ref();
     let basis = Guard::basis_of(guard, path.channel.as_deref());
     if guard.is_some_and(|guard| !guard.admits(shard, path.channel.as_deref())) {
@@ -261,16 +288,17 @@ async fn open(
         stream.abort(shard, CloseReason::CarrierLost);
         return Err(Ended::PathDied);
     };
+    let entered = paths.streams.enter(&stream);
     shard.permit_answers(carrier, stream.address.key);
     stream.flush(shard);
     if config.skip_handshake {
-        return Ok(stream);
+        return Ok((stream, entered));
     }
     loop {
         match monoio::time::timeout(SUSPECT_AFTER, stream.wait_open()).await {
-            Ok(Ok(())) => return Ok(stream),
+            Ok(Ok(())) => return Ok((stream, entered)),
             // Ended together with its opening: what the far side sent before is still delivered.
-            Ok(Err(CloseReason::PeerClosed)) => return Ok(stream),
+            Ok(Err(CloseReason::PeerClosed)) => return Ok((stream, entered)),
             Ok(Err(CloseReason::PongTimeout)) => return Err(Ended::Final),
             Ok(Err(_)) => return Err(Ended::PathDied),
             Err(_) if !paths.is_current(path) => {
@@ -282,6 +310,7 @@ async fn open(
     }
 }
 
-fn reset(client: &TcpStream) {
+/// Resets the connection of a client that is not served.
+pub(super) fn reset(client: &impl AsRawFd) {
     SocketFd::new(client.as_raw_fd()).abort();
 }

@@ -2,6 +2,7 @@
 //! the fewest streams.
 
 use std::net::TcpStream;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,9 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_channel::{Receiver, Sender};
 use culvert_proto::portal;
 
-use super::inlet::{PathWatch, Suspicion, serve};
+use super::inlet::{PathWatch, Suspicion, reset, serve};
 use crate::policy::Guard;
 use crate::shard::Shard;
+use crate::stop::Stop;
 
 /// What a lane is told.
 enum Word {
@@ -19,6 +21,15 @@ enum Word {
     Client(Client),
     /// Another lane gets no answer from the far side.
     Suspect,
+}
+
+impl Word {
+    /// Resets the client that it is about.
+    fn turn_away(self) {
+        if let Self::Client(client) = self {
+            reset(&client.socket);
+        }
+    }
 }
 
 /// One lane, as the others see it.
@@ -111,12 +122,15 @@ impl Lanes {
                 lanes: self.clone(),
                 number,
             };
-            // A lane ends with the node only, and takes its clients along.
-            let _ = lane.words.try_send(Word::Client(Client {
+            let given = lane.words.try_send(Word::Client(Client {
                 socket,
                 deadline_ms,
                 turn,
             }));
+            // A lane that was stopped takes nobody.
+            if let Err(refused) = given {
+                refused.into_inner().turn_away();
+            }
         }
     }
 
@@ -155,24 +169,38 @@ impl Lanes {
 impl LaneEnd {
     /// Serves the clients of this lane on `shard`; gives what its session keeps up to date.
     ///
-    /// `guard` is asked about the far side before a client is connected to it.
+    /// `guard` is asked about the far side before a client is connected to it. When it is stopped its
+    /// clients are reset, those that wait and those with a stream.
     pub fn start(
         self,
         shard: &Shard,
         config: portal::Config,
         guard: Option<Guard>,
+        stop: Stop,
     ) -> Rc<PathWatch> {
         let paths = Rc::new(PathWatch::new(self.lanes.clone(), self.number, guard));
         let (shard, watch) = (shard.clone(), Rc::clone(&paths));
         monoio::spawn(async move {
-            while let Ok(word) = self.words.recv().await {
+            let mut stopped = pin!(stop.stopped());
+            loop {
+                let word = monoio::select! {
+                    () = &mut stopped => break,
+                    word = self.words.recv() => word,
+                };
                 match word {
-                    Word::Client(client) => {
-                        monoio::spawn(serve(shard.clone(), client, config, Rc::clone(&watch)));
+                    Ok(Word::Client(client)) => {
+                        let (shard, watch) = (shard.clone(), Rc::clone(&watch));
+                        monoio::spawn(serve(shard, client, config, watch, stop.clone()));
                     }
-                    Word::Suspect => watch.suspect(Suspicion::Warned),
+                    Ok(Word::Suspect) => watch.suspect(Suspicion::Warned),
+                    Err(_) => break,
                 }
             }
+            self.words.close();
+            while let Ok(word) = self.words.try_recv() {
+                word.turn_away();
+            }
+            watch.stop(&shard);
         });
         paths
     }

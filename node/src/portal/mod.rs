@@ -7,6 +7,7 @@ mod inlet;
 mod lanes;
 mod outlet;
 mod stream;
+mod streams;
 
 pub(crate) use inlet::Suspicion;
 pub use inlet::{Inlet, Path, PathWatch};

@@ -9,12 +9,14 @@ use culvert_proto::portal::{self, PortalMessage, SkipHandshake};
 use monoio::net::TcpStream;
 
 use super::stream::{Far, Role, Stream};
+use super::streams::Streams;
 use crate::control;
 use crate::key::LocalAddress;
 use crate::packet::Packet;
 use crate::policy::Guard;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
+use crate::stop::Stop;
 use crate::worker::{Outcome, Worker};
 
 /// Usual address of an outlet.
@@ -46,6 +48,8 @@ pub struct Outlet {
     guard: Option<Guard>,
     /// Streams of inlets that skip the handshake, which send everything to the listener.
     skipping: RefCell<SkipHandshake<Rc<Stream>>>,
+    streams: Rc<Streams>,
+    stop: Stop,
 }
 
 impl Outlet {
@@ -57,6 +61,8 @@ impl Outlet {
             config,
             guard: None,
             skipping: RefCell::new(SkipHandshake::new(SKIPPING)),
+            streams: Rc::default(),
+            stop: Stop::never(),
         }
     }
 
@@ -65,6 +71,27 @@ impl Outlet {
     pub fn guarded(self, guard: Guard) -> Self {
         let guard = Some(guard);
         Self { guard, ..self }
+    }
+
+    /// Gives it an address and a name on this shard until it is stopped. Then its streams end, so that
+    /// both ends see it, and the name is free again. Who may reach it is up to the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NameInUse`]; [`Refusal::TooManyAddresses`].
+    pub fn start(self, shard: &Shard, name: &[u8], stop: Stop) -> Result<LocalAddress, Refusal> {
+        if shard.has_name(name) {
+            return Err(Refusal::NameInUse);
+        }
+        let mut outlet = self;
+        outlet.stop = stop.clone();
+        let address = shard.add_named(name, Rc::new(outlet))?;
+        let (shard, name) = (shard.clone(), name.to_vec());
+        monoio::spawn(async move {
+            stop.stopped().await;
+            shard.remove_named(&name, address.key);
+        });
+        Ok(address)
     }
 
     /// Makes the stream for a first message, and connects it. A peer that is denied gets an answer like
@@ -89,7 +116,7 @@ impl Outlet {
             basis,
         };
         let stream = Stream::open(shard, machine, far, guard)?;
-        if !is_admitted {
+        if !is_admitted || shard.draining().is_stopped() {
             stream.with(shard, portal::Stream::refused);
             return Ok(stream);
         }
@@ -100,11 +127,12 @@ impl Outlet {
                 return Err(Refusal::TooManyPermissions);
             }
         }
-        monoio::spawn(connect(
-            shard.clone(),
-            Rc::clone(&stream),
-            self.target.clone(),
-        ));
+        let connecting = connect(shard.clone(), Rc::clone(&stream), self.target.clone());
+        let holds = (self.streams.enter(&stream), self.stop.clone());
+        monoio::spawn(async move {
+            connecting.await;
+            drop(holds);
+        });
         Ok(stream)
     }
 
@@ -164,11 +192,20 @@ impl Worker for Outlet {
         let mut table = self.skipping.borrow_mut();
         table.retain(|stream| stream.ended().is_none());
     }
+
+    fn removed(&self, shard: &Shard, _: LocalAddress) {
+        self.streams.break_off(shard);
+    }
 }
 
 async fn connect(shard: Shard, stream: Rc<Stream>, target: Target) {
     let began = Instant::now();
-    match dial(&target).await {
+    let dialled = monoio::select! {
+        dialled = dial(&target) => dialled,
+        // Nobody waits for it any more, and nothing waits to be delivered.
+        () = stream.wait_reset() => return,
+    };
+    match dialled {
         Ok(socket) => {
             shard.counters().opened_after(began.elapsed());
             stream.with(&shard, portal::Stream::connected);

@@ -244,6 +244,11 @@ impl Stream {
         !self.aborted.get()
     }
 
+    /// Whether its socket still waits for data that it is to be given.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.fd.get().is_some() && !self.aborted.get()
+    }
+
     /// Whether the socket has taken nothing of what waits for it since the time was last looked at.
     pub(crate) fn is_stuck(&self) -> bool {
         self.progress.is_stuck()
@@ -282,6 +287,19 @@ impl Stream {
                 None => self.opened.get().then_some(Ok(())),
             })
             .await
+    }
+
+    /// Waits until its socket is to be reset.
+    pub(crate) async fn wait_reset(&self) {
+        self.changed
+            .until(|| self.aborted.get().then_some(()))
+            .await;
+    }
+
+    /// The link that carries it now, if it is one.
+    pub(crate) fn carrier(&self, shard: &Shard) -> Option<Key> {
+        let first = shard.first_key(&self.route.borrow())?;
+        shard.carrier(first).map(|link| link.address.key)
     }
 
     /// Takes a message of the far side.

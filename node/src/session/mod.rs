@@ -8,6 +8,7 @@
 mod connect;
 mod direct;
 mod keep;
+mod name;
 mod next;
 mod path;
 mod registration;
@@ -24,7 +25,7 @@ use crate::shard::Shard;
 
 pub use connect::connect_link;
 pub use next::{NextPlan, keep_next};
-pub use path::{Leg, PathPlan, keep_path};
+pub use path::{Leg, PathPlan, keep_channel, keep_path};
 pub use registration::{Lanes, RegistrationPlan, keep_registered};
 
 /// First pause.
@@ -63,10 +64,12 @@ pub enum Event {
     Down {
         /// Why, and what is done about it.
         reason: String,
+        /// How long it is until the next attempt; none while one is under way.
+        retry_in: Option<Duration>,
     },
 }
 
-/// Where the lanes of one portal report to. They are one to the operator: it is up when the first of
+/// Where the lanes of one portal report to, until they end or are stopped together. They are one to the operator: it is up when the first of
 /// them is and down when the last of them is. A slow reader loses the oldest news, never blocks a
 /// session.
 #[derive(Clone)]
@@ -108,12 +111,13 @@ impl Reporter {
     }
 
     /// A lane that worked does not any more.
-    fn went_down(&self, reason: &str) {
+    fn went_down(&self, reason: &str, retry_in: Option<Duration>) {
         let mut up = self.up();
         *up = up.saturating_sub(1);
         if *up == 0 {
             self.report(Event::Down {
                 reason: reason.to_owned(),
+                retry_in,
             });
         }
     }
@@ -145,10 +149,11 @@ impl Reporter {
     }
 
     /// A lane could not be made to work. The first speaks for all: they fail alike.
-    fn failed(&self, shard: &Shard, reason: &str) {
+    fn failed(&self, shard: &Shard, reason: &str, retry_in: Option<Duration>) {
         if shard.number() == 0 && *self.up() == 0 {
             self.report(Event::Down {
                 reason: reason.to_owned(),
+                retry_in,
             });
         }
     }
@@ -169,11 +174,6 @@ impl Backoff {
             .min(LONGEST);
         self.attempts = self.attempts.saturating_add(1);
         full.mul_f64(0.5 + 0.5 * (random::u64() as f64 / u64::MAX as f64))
-    }
-
-    /// Waits for the next pause.
-    pub(crate) async fn pause(&mut self) {
-        monoio::time::sleep(self.next()).await;
     }
 
     /// Starts over after a success.

@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
-use super::keep::{Lost, keep};
+use super::keep::{Kept, Lost};
+use super::name::{Name, Where};
 use super::{Backoff, Event, Reporter};
 use crate::link::Link;
 use crate::shard::Shard;
+use crate::stop::Stop;
 
 /// A connection that lasted so long was worth it: the next attempt follows at once.
 const WORTH_IT_MS: u64 = 1_000;
@@ -21,16 +23,23 @@ pub struct NextPlan {
     pub port: u16,
 }
 
-/// Keeps a connection up under its name until the node ends. `open` lets others reach it, each time
+/// Keeps a connection up under its name until it is stopped or the node ends. `open` lets others reach it, each time
 /// it is there again. Connections of one name on several shards know nothing of each other.
-pub async fn keep_next(shard: Shard, plan: NextPlan, reporter: Reporter, open: impl Fn(&Link)) {
+pub async fn keep_next(
+    shard: Shard,
+    plan: NextPlan,
+    reporter: Reporter,
+    open: impl Fn(&Link),
+    stop: Stop,
+) {
+    let name = Name::new(&shard, plan.name.as_bytes(), Where::Here);
     let over_link = async |link: &Rc<Link>, backoff: &mut Backoff| {
         let began = shard.now_ms();
-        shard.set_name(plan.name.as_bytes(), link.address.key);
+        name.lead_to(Some(link.address.key));
         open(link);
         reporter.went_up(Event::Up { peer: None });
         let reason = link.wait_end().await;
-        shard.clear_name(plan.name.as_bytes(), link.address.key);
+        name.lead_to(None);
         if shard.now_ms().saturating_sub(began) > WORTH_IT_MS {
             backoff.reset();
         }
@@ -42,5 +51,11 @@ pub async fn keep_next(shard: Shard, plan: NextPlan, reporter: Reporter, open: i
             was_up: true,
         }
     };
-    keep(&shard, (&plan.host, plan.port), &reporter, over_link).await;
+    let kept = Kept {
+        shard: &shard,
+        place: (&plan.host, plan.port),
+        reporter: &reporter,
+        stop: &stop,
+    };
+    kept.keep(over_link, || name.lead_to(None)).await;
 }

@@ -11,13 +11,15 @@ use culvert_proto::route::Route;
 
 use super::connect::connect_channel;
 use super::direct::Upgrade;
-use super::keep::{Lost, keep};
+use super::keep::{Kept, Lost};
+use super::name::{Name, Where};
 use super::{Backoff, Event, Reporter};
 use crate::channel::{API, Channel, Credentials};
 use crate::link::Link;
 use crate::portal::{Path, PathWatch, Suspicion};
 use crate::reason::CloseReason;
 use crate::shard::Shard;
+use crate::stop::Stop;
 use crate::udp::RendezvousAt;
 
 /// A channel with streams that is quiet for longer than this is looked into.
@@ -63,13 +65,15 @@ struct Built {
     listener: Option<(Route, Credentials)>,
 }
 
-/// Keeps a path up until the node ends: connects, watches, reconnects, and reports what changes.
+/// Keeps a path up until it is stopped or the node ends: connects, watches, reconnects, and reports
+/// what changes. When it is stopped the streams over it end, and their far sides are told.
 pub async fn keep_path(
     shard: Shard,
     plan: PathPlan,
     credentials: Credentials,
     paths: Rc<PathWatch>,
     reporter: Reporter,
+    stop: Stop,
 ) {
     let session = Session {
         shard: &shard,
@@ -77,13 +81,35 @@ pub async fn keep_path(
         credentials: &credentials,
         paths: &paths,
         reporter: &reporter,
+        name: None,
     };
-    let over_link = async |link: &Rc<Link>, backoff: &mut Backoff| {
-        let lost = session.over_link(link, backoff).await;
-        paths.set(None);
-        lost
+    session.keep(&stop).await;
+}
+
+/// Keeps a secure channel up until it is stopped or the node ends: the last of the plan, whose tail is
+/// not looked at. While it is up `name` leads into it on every shard.
+pub async fn keep_channel(
+    shard: Shard,
+    plan: PathPlan,
+    name: Vec<u8>,
+    credentials: Credentials,
+    reporter: Reporter,
+    stop: Stop,
+) {
+    let plan = PathPlan {
+        tail: Vec::new(),
+        direct: None,
+        ..plan
     };
-    keep(&shard, (&plan.host, plan.port), &reporter, over_link).await;
+    let session = Session {
+        shard: &shard,
+        plan: &plan,
+        credentials: &credentials,
+        paths: &Rc::new(PathWatch::alone()),
+        reporter: &reporter,
+        name: Some(Name::new(&shard, &name, Where::Everywhere)),
+    };
+    session.keep(&stop).await;
 }
 
 /// What the steps of keeping one lane of a path up share.
@@ -93,9 +119,39 @@ struct Session<'a> {
     credentials: &'a Credentials,
     paths: &'a PathWatch,
     reporter: &'a Reporter,
+    /// Of the channel.
+    name: Option<Name<'a>>,
 }
 
 impl Session<'_> {
+    async fn keep(&self, stop: &Stop) {
+        let over_link = async |link: &Rc<Link>, backoff: &mut Backoff| {
+            let lost = self.over_link(link, backoff).await;
+            self.publish(None);
+            lost
+        };
+        let kept = Kept {
+            shard: self.shard,
+            place: (&self.plan.host, self.plan.port),
+            reporter: self.reporter,
+            stop,
+        };
+        let leave = || {
+            self.paths.break_off(self.shard);
+            self.publish(None);
+        };
+        kept.keep(over_link, leave).await;
+    }
+
+    /// Sets or clears what is up.
+    fn publish(&self, path: Option<&Path>) {
+        if let Some(name) = &self.name {
+            let channel = path.and_then(|path| path.channel.as_ref());
+            name.lead_to(channel.map(|channel| channel.encryptor.key));
+        }
+        self.paths.set(path.cloned());
+    }
+
     /// Uses one link until it ends.
     async fn over_link(&self, link: &Rc<Link>, backoff: &mut Backoff) -> Lost {
         let Some(trust) = &self.plan.admission else {
@@ -147,8 +203,9 @@ impl Session<'_> {
                         return Lost { reason, was_up };
                     }
                     tracing::warn!(lane = shard.number(), reason, "no path to the outlet yet");
-                    self.reporter.failed(shard, &reason);
-                    backoff.pause().await;
+                    let pause = backoff.next();
+                    self.reporter.failed(shard, &reason, Some(pause));
+                    monoio::time::sleep(pause).await;
                     continue;
                 }
             };
@@ -157,7 +214,7 @@ impl Session<'_> {
             if let Some(channel) = &built.path.channel {
                 channel.ping(shard);
             }
-            self.paths.set(Some(built.path.clone()));
+            self.publish(Some(&built.path));
             self.reporter.went_up(Event::Up {
                 peer: built.path.peer,
             });
@@ -166,7 +223,7 @@ impl Session<'_> {
                 reason = self.supervise(built, link) => reason,
                 never = self.upgrade(listener) => match never {},
             };
-            self.paths.set(None);
+            self.publish(None);
             if let Some(reason) = link.ended() {
                 return Lost::link(reason, true);
             }
@@ -174,7 +231,7 @@ impl Session<'_> {
                 let was_up = true;
                 return Lost { reason, was_up };
             }
-            self.reporter.went_down(&reason);
+            self.reporter.went_down(&reason, None);
         }
     }
 
@@ -216,7 +273,7 @@ impl Session<'_> {
                     reason,
                     "no path to the outlet yet"
                 );
-                self.reporter.failed(self.shard, &reason);
+                self.reporter.failed(self.shard, &reason, None);
             };
             let (up, who) = connect_channel(self.shard, &credentials, &route, 10, unanswered)
                 .await
@@ -274,7 +331,7 @@ impl Session<'_> {
                 if let Some(channel) = &built.path.channel {
                     channel.ping(shard);
                 }
-                self.paths.set(Some(built.path.clone()));
+                self.publish(Some(&built.path));
             }
         }
     }

@@ -14,7 +14,7 @@ use culvert_proto::forwarder::{
 use culvert_proto::route::{Route, RouteView};
 
 use super::connect::connect_channel;
-use super::keep::{Lost, keep};
+use super::keep::{Kept, Lost};
 use super::{Backoff, Event, Reporter};
 use crate::channel::{API, Channel, Credentials};
 use crate::key::{Key, LocalAddress};
@@ -24,6 +24,7 @@ use crate::packet::Packet;
 use crate::random;
 use crate::reason::Refusal;
 use crate::shard::Shard;
+use crate::stop::Stop;
 use crate::worker::{Outcome, Worker};
 
 /// How long the relay may take to confirm.
@@ -176,18 +177,23 @@ impl Lanes {
     }
 }
 
-/// Keeps the registration of this shard's lane up until the node ends.
+/// Keeps the registration of this shard's lane up until it is stopped or the node ends. Once it has
+/// stopped the relay has let go of the name, if it still answers; what came by the name has ended.
 pub async fn keep_registered(
     shard: Shard,
     plan: RegistrationPlan,
     credentials: Credentials,
     reporter: Reporter,
+    stop: Stop,
 ) {
     if shard.number() >= MAX_LANES {
         return;
     }
     if shard.number() > 0 {
-        plan.lanes.accepted().await;
+        monoio::select! {
+            () = plan.lanes.accepted() => {}
+            () = stop.stopped() => return,
+        }
     }
     let session = Session {
         shard: &shard,
@@ -197,7 +203,13 @@ pub async fn keep_registered(
     };
     let over_link =
         async |link: &Rc<Link>, backoff: &mut Backoff| session.over_link(link, backoff).await;
-    keep(&shard, (&plan.host, plan.port), &reporter, over_link).await;
+    let kept = Kept {
+        shard: &shard,
+        place: (&plan.host, plan.port),
+        reporter: &reporter,
+        stop: &stop,
+    };
+    kept.keep(over_link, || ()).await;
 }
 
 /// What the steps of keeping one lane of a registration up share.
@@ -289,7 +301,7 @@ impl Session<'_> {
             let unanswered = || {
                 let reason = "no answer yet from the relay";
                 tracing::warn!(lane = shard.number(), reason, "not registered yet");
-                self.reporter.failed(shard, reason);
+                self.reporter.failed(shard, reason, None);
             };
             let (up, who) = connect_channel(shard, &credentials, &route, 5, unanswered)
                 .await

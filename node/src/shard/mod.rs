@@ -2,6 +2,7 @@
 //! to another.
 
 mod handoff;
+mod leave;
 mod permission;
 mod relief;
 mod router;
@@ -31,6 +32,7 @@ use crate::packet::MAX_DEPTH;
 use crate::portal::Stream;
 use crate::random;
 use crate::reason::{CloseReason, Refusal};
+use crate::stop::Stop;
 pub use crate::table::Load;
 use crate::table::{Entry, Table};
 use crate::worker::Worker;
@@ -82,6 +84,7 @@ struct Inner {
     accepted: FlowId,
     sink: Cell<Option<LocalAddress>>,
     ending: Cell<bool>,
+    draining: Stop,
     pool: Pool,
     relief: Relief,
     /// Streams that have ended and still write what came before.
@@ -106,6 +109,7 @@ impl Shard {
         limits: Arc<Limits>,
         links: Arc<AtomicU64>,
         started: Instant,
+        draining: Stop,
     ) -> Self {
         Self(Rc::new(Inner {
             number,
@@ -118,6 +122,7 @@ impl Shard {
             opened: OPENED,
             sink: Cell::new(None),
             ending: Cell::new(false),
+            draining,
             pool: Pool::new((limits.memory / peers.len().max(1)).max(LEAST_MEMORY)),
             relief: Relief::default(),
             leaving: RefCell::default(),
@@ -144,6 +149,11 @@ impl Shard {
     /// Whether the node is shutting down: what ends now is not to be replaced.
     pub fn is_ending(&self) -> bool {
         self.0.ending.get()
+    }
+
+    /// Tells that the node takes nothing new any more and waits for what it has to end.
+    pub fn draining(&self) -> &Stop {
+        &self.0.draining
     }
 
     pub(crate) fn begin_ending(&self) {
@@ -268,6 +278,22 @@ impl Shard {
         self.0.table.borrow_mut().clear_name(name, key);
     }
 
+    /// Whether a name leads anywhere on this shard.
+    pub fn has_name(&self, name: &[u8]) -> bool {
+        self.0.table.borrow().targets(name).is_some()
+    }
+
+    /// Removes an entry that a name leads to, and the name.
+    pub fn remove_named(&self, name: &[u8], key: Key) {
+        self.clear_name(name, key);
+        self.remove(key);
+    }
+
+    /// How many addresses are in use on this shard.
+    pub fn addresses(&self) -> usize {
+        self.0.table.borrow().entries().count()
+    }
+
     /// The route to a well-known name.
     pub fn named_route(name: &[u8]) -> Route {
         let mut route = Route::new();
@@ -322,10 +348,15 @@ impl Shard {
 
     /// The link behind a key of this shard: the link itself, or the one that carries the channel.
     pub fn carrier(&self, key: Key) -> Option<Rc<Link>> {
+        self.carrier_below(key).map(|(link, _)| link)
+    }
+
+    /// The same, and how many channels are in between.
+    pub(crate) fn carrier_below(&self, key: Key) -> Option<(Rc<Link>, u8)> {
         let mut key = key;
-        for _ in 0..MAX_DEPTH {
+        for depth in 0..MAX_DEPTH {
             let next = match self.0.table.borrow().by_key(key)?.1 {
-                Entry::Link(link) => return Some(Rc::clone(link)),
+                Entry::Link(link) => return Some((Rc::clone(link), depth)),
                 Entry::Decryptor(channel) | Entry::Encryptor(channel) => channel.next_hop()?.key,
                 _ => return None,
             };

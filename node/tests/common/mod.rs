@@ -19,6 +19,7 @@ use culvert_node::node::{Node, NodeConfig};
 use culvert_node::portal::{Inlet, Lanes, OUTLET, Outlet, Target};
 use culvert_node::session::{Event, Leg, PathPlan, Reporter, keep_path};
 use culvert_node::shard::Shard;
+use culvert_node::stop::Stop;
 use culvert_node::worker::{ECHO, Echo};
 use culvert_node::{SeenHistories, random_bytes};
 use culvert_proto::credential::PurposePublicKey;
@@ -113,8 +114,10 @@ fn start_inlet(
     reporter: Reporter,
 ) {
     let (lanes, mut ends) = Lanes::new(1);
-    Inlet::start(shard, socket, lanes).unwrap();
-    let paths = ends.remove(0).start(shard, portal::Config::default(), None);
+    Inlet::start(shard, socket, lanes, Stop::never()).unwrap();
+    let paths = ends
+        .remove(0)
+        .start(shard, portal::Config::default(), None, Stop::never());
     let plan = PathPlan {
         host: far.ip().to_string(),
         port: far.port(),
@@ -128,7 +131,15 @@ fn start_inlet(
         direct: None,
     };
     let credentials = credentials(me, Trust::Anyone);
-    shard.spawn(keep_path(shard.clone(), plan, credentials, paths, reporter));
+    let stop = Stop::never();
+    shard.spawn(keep_path(
+        shard.clone(),
+        plan,
+        credentials,
+        paths,
+        reporter,
+        stop,
+    ));
 }
 
 /// Waits for an event that satisfies the condition.
