@@ -137,6 +137,8 @@ pub(crate) struct Ready {
     signals: signal_hook::iterator::Signals,
     metrics: Option<(TcpListener, SocketAddr)>,
     metrics_at: Option<SocketAddr>,
+    /// Whether streams are traced.
+    trace: bool,
 }
 
 impl Ready {
@@ -156,6 +158,7 @@ impl Ready {
                 },
             },
             signals,
+            trace: run.trace,
             metrics_at: metrics.as_ref().map(|(_, at)| *at),
             metrics,
         })
@@ -165,6 +168,11 @@ impl Ready {
         &mut self,
         setup: impl Fn(&Shard) + Clone + Send + 'static,
     ) -> Result<Node, Failure> {
+        let trace = self.trace;
+        let setup = move |shard: &Shard| {
+            shard.trace_streams(trace);
+            setup(shard);
+        };
         let node = Node::start(&self.config, setup).map_err(|error| {
             let hint = "see the message; `ulimit -l` shows the limit of locked memory";
             Failure::new(format!("cannot start: {error}"), hint)
