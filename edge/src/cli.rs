@@ -12,6 +12,14 @@ use culvert_node::control::listen_address;
 use culvert_node::udp::RendezvousAt;
 
 use crate::authority::args::AuthorityCommand;
+use crate::commands::message::MessageCommand;
+use crate::commands::relay::RelayCommand;
+use crate::commands::secure_channel::ChannelCommand;
+use crate::commands::service::{ChannelListenerCommand, ServiceCommand, WorkerCommand};
+use crate::commands::tcp_connection::ConnectionCommand;
+use crate::commands::tcp_inlet::InletCommand;
+use crate::commands::tcp_listener::ListenerCommand;
+use crate::commands::tcp_outlet::OutletCommand;
 use crate::credential::CredentialCommand;
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
@@ -30,7 +38,8 @@ pub use keys::{
 const COMMON: &str = "Options of all commands";
 
 const AFTER_HELP: &str = "\
-Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.
+Exit status: 0 done, 1 could not be done, 2 wrong usage, 3 denied, 4 no such thing, 5 there already or
+taken, 6 not running, unreachable or too late.
 Results and events go to stdout, logs and errors to stderr. CULVERT_LOG sets what is logged (for
 example 'debug'); NO_COLOR switches colours off.";
 
@@ -116,6 +125,36 @@ pub enum Command {
     /// Run services for other nodes: pass messages on, answer them, exchange keys.
     #[command(after_help = node::EXAMPLE)]
     Node(NodeArgs),
+    /// Let others reach TCP services through a running node.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    TcpOutlet(OutletCommand),
+    /// Open local TCP ports that lead to outlets, in a running node.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    TcpInlet(InletCommand),
+    /// Register names with relays, so that others reach a running node by them.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Relay(RelayCommand),
+    /// Keep secure channels from a running node to others up.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    SecureChannel(ChannelCommand),
+    /// See where a running node accepts secure channels.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    SecureChannelListener(ChannelListenerCommand),
+    /// Open addresses at which other nodes can connect to a running node.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    TcpListener(ListenerCommand),
+    /// Keep TCP connections from a running node to others up.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    TcpConnection(ConnectionCommand),
+    /// Send a message to a service and print its answer.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Message(MessageCommand),
+    /// See the services of a running node.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Service(ServiceCommand),
+    /// See the workers of a running node.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Worker(WorkerCommand),
     /// See it work: relay, outlet and inlet on this machine, real requests, measured.
     #[command(after_help = AFTER_HELP)]
     Demo(DemoArgs),

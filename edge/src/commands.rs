@@ -1,4 +1,23 @@
-//! What several commands need.
+//! Commands about running nodes, one noun a file, and what several commands need.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`at`] | which node, and asking it |
+//! | [`resource`] | what is created, listed, shown and deleted in the same way |
+//! | [`tcp_inlet`], [`tcp_outlet`], [`relay`] | portals |
+//! | [`secure_channel`], [`tcp_listener`], [`tcp_connection`] | ways to other nodes |
+//! | [`message`], [`service`] | talking to services |
+
+pub mod at;
+pub mod message;
+pub mod relay;
+pub mod resource;
+pub mod secure_channel;
+pub mod service;
+pub mod tcp_connection;
+pub mod tcp_inlet;
+pub mod tcp_listener;
+pub mod tcp_outlet;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the command line |
+//! | [`api`] | the management API of a node |
 //! | [`identity`], [`vault`] | commands about identities and vaults |
 //! | [`route`] | from `--via` or a multiaddr to a path |
 //! | [`policy`], [`credential`] | commands: who may use what, and who says who is what |
@@ -19,6 +20,7 @@
 //! | [`node`] | running services for other nodes |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
+pub mod api;
 pub mod authority;
 pub mod cli;
 pub mod commands;
@@ -86,6 +88,22 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Project(command) => project::run(&store, command, cli.output),
         Command::Authority(command) => authority::run(&store, command, cli.output),
         Command::Node(args) => node::run(&store, args, cli.output),
+        Command::TcpOutlet(command) => commands::tcp_outlet::run(&store, command, cli.output),
+        Command::TcpInlet(command) => commands::tcp_inlet::run(&store, command, cli.output),
+        Command::Relay(command) => commands::relay::run(&store, command, cli.output),
+        Command::SecureChannel(command) => {
+            commands::secure_channel::run(&store, command, cli.output)
+        }
+        Command::SecureChannelListener(command) => {
+            commands::service::listeners(&store, command, cli.output)
+        }
+        Command::TcpListener(command) => commands::tcp_listener::run(&store, command, cli.output),
+        Command::TcpConnection(command) => {
+            commands::tcp_connection::run(&store, command, cli.output)
+        }
+        Command::Message(command) => commands::message::run(&store, command, cli.output),
+        Command::Service(command) => commands::service::services(&store, command, cli.output),
+        Command::Worker(command) => commands::service::workers(&store, command, cli.output),
         Command::Demo(_) | Command::DemoChild(_) => Ok(()),
     };
     done.map(|()| ExitCode::SUCCESS)

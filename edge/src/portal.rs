@@ -128,7 +128,7 @@ pub fn inlet(store: &Store, args: &InletArgs, output: Output) -> Result<(), Fail
 
 /// How long the relay may take nothing. Longer than the relay's own patience with whoever holds this
 /// edge up: the relay closes that one, and the edge must not lose its link and name meanwhile.
-const STALL_TIMEOUT_MS: u64 = 60_000;
+pub(crate) const STALL_TIMEOUT_MS: u64 = 60_000;
 
 /// Everything a portal needs before its node starts.
 pub(crate) struct Ready {
@@ -260,7 +260,7 @@ pub(crate) fn add(
 }
 
 /// The services that peers use to find out whether this node is alive.
-fn open_services(shard: &Shard, plain: bool) {
+pub(crate) fn open_services(shard: &Shard, plain: bool) {
     let services: [(&[u8], Rc<dyn Worker>); 2] =
         [(ECHO, Rc::new(Echo)), (UPPERCASE, Rc::new(Uppercase))];
     for (name, worker) in services {
@@ -366,7 +366,7 @@ fn plan(args: &InletArgs) -> Result<PathPlan, Failure> {
 }
 
 /// A plan as text.
-fn describe(plan: &PathPlan) -> String {
+pub(crate) fn describe(plan: &PathPlan) -> String {
     let mut text = format!("{}:{}", plan.host, plan.port);
     let hop = |text: &mut String, kind: &str, hop: &[u8]| {
         text.push_str(" => ");

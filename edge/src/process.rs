@@ -60,17 +60,23 @@ pub fn listen(at: &HostPort) -> Result<TcpListener, Failure> {
         };
         Failure::new(format!("cannot listen on {at}: {error}"), hint)
     };
-    let mut last = io::Error::other("the host has no address");
-    for address in (at.host.as_str(), at.port)
-        .to_socket_addrs()
-        .map_err(failed)?
-    {
-        match control::once_free(|| listen_on(address)) {
+    control::once_free(|| listen_now(at)).map_err(failed)
+}
+
+/// The same, without waiting for an address that may become free in a moment.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn listen_now(at: &HostPort) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in (at.host.as_str(), at.port).to_socket_addrs()? {
+        match listen_on(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
     }
-    Err(failed(last))
+    Err(last)
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {

@@ -1,9 +1,11 @@
-//! Envelopes of API services, and what an authority is asked in them.
+//! Envelopes of API services, and what an authority or a node is asked in them.
 
 use culvert_proto::authority::{
     AddMember, AttributesEntry, Command, CreateToken, MemberList, OneTimeCode, Service,
 };
 use culvert_proto::identity::{decode_exact, encode};
+use culvert_proto::policy::{Mode, Policy};
+use culvert_proto::request::node_command::NodeCommand;
 use culvert_proto::request::{ErrorBody, Request, Response};
 
 /// What is accepted is written as it was read: an envelope that was read and written again says the
@@ -15,6 +17,7 @@ pub fn request(data: &[u8]) {
         for service in Service::ALL {
             command(service, &request);
         }
+        node_command(&request);
     }
     if let Ok(response) = Response::decode(data) {
         let again = response.encode();
@@ -29,6 +32,17 @@ pub fn request(data: &[u8]) {
     }
     if let Ok(entry) = decode_exact::<AttributesEntry>(data) {
         assert_eq!(decode_exact(&encode(&entry)), Ok(entry));
+    }
+}
+
+/// A policy that was asked for is one or is refused; if it is one it is written as it was read.
+fn node_command(request: &Request<'_>) {
+    let Ok(NodeCommand::SetPolicy(asked)) = NodeCommand::parse(request) else {
+        return;
+    };
+    if let Ok(policy) = Policy::parse(&asked.policy.0, Mode::Strict) {
+        let written = policy.canonical();
+        assert_eq!(Policy::parse(&written, Mode::Strict), Ok(policy));
     }
 }
 

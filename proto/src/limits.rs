@@ -52,6 +52,9 @@ pub const MAX_ATTRIBUTE_BYTES: usize = 8 * 1024;
 /// Longest request to an authority in bytes, with its length prefix. Others than members may ask.
 pub const MAX_AUTHORITY_REQUEST: usize = 64 * 1024;
 
+/// Longest body of a request to the node API in bytes: the largest has a policy and two routes.
+pub const MAX_NODE_REQUEST: usize = 64 * 1024;
+
 /// Longest text of an enrollment ticket in bytes: two of the longest histories, in digits of digits.
 pub const MAX_TICKET: usize = 320 * 1024;
 
@@ -116,6 +119,7 @@ const _: () = assert!(MAX_REQUEST + 2 * MAX_ROUTE + 64 <= MAX_FRAME);
 // Attributes take at most a text head of three bytes more for each name and value.
 const _: () = assert!(MAX_ATTRIBUTE_BYTES + 6 * MAX_ATTRIBUTES + 1024 <= MAX_AUTHORITY_REQUEST);
 const _: () = assert!(MAX_AUTHORITY_REQUEST <= MAX_REQUEST);
+const _: () = assert!(MAX_NODE_REQUEST <= MAX_REQUEST);
 // A relay worker's address is the prefix and the name.
 const _: () = assert!("forward_to_".len() + MAX_RELAY_NAME <= MAX_ADDRESS);
 // The longest message, in parts of the usual size, fits into what one UDP peer may have waiting,

@@ -14,6 +14,10 @@
 
 mod error_body;
 mod node_api;
+pub mod node_command;
+pub mod node_info;
+pub mod node_policies;
+pub mod node_portals;
 
 pub use error_body::ErrorBody;
 pub use node_api::{

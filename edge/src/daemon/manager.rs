@@ -30,7 +30,7 @@ impl Manager {
     ///
     /// When the node cannot start. What of its resources cannot is shown as down, and tried again.
     pub fn start(store: &Store, spec: NodeSpec, lock: NodeLock) -> Result<Self, Failure> {
-        Inner::start(store, spec, lock).map(|inner| Self(Arc::new(inner)))
+        Inner::start(store, spec, lock).map(Self)
     }
 
     /// The node and everything it has.
@@ -48,7 +48,7 @@ impl Manager {
     /// Its state directory.
     #[must_use]
     pub fn store(&self) -> &Store {
-        self.0.store()
+        &self.0.store
     }
 
     /// All of these, by name.

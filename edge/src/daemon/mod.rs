@@ -11,10 +11,29 @@
 //! | [`manager`] | what a running node has: asked for, changed, told about |
 //! | [`lock`] | one process per node |
 
+mod apply;
+mod change;
+mod inlet;
 mod inner;
+mod links;
 pub mod lock;
 pub mod manager;
+mod outlet;
+mod place;
+mod policies;
+mod relay;
 mod resource;
+mod restore;
+mod status;
 
 pub use lock::NodeLock;
 pub use manager::Manager;
+
+use culvert_manage::problem::Problem;
+
+use crate::store::StoreError;
+
+/// What the store could not do.
+fn stored(error: StoreError) -> Problem {
+    Problem::failed(&error, error.hint())
+}

@@ -20,7 +20,7 @@ impl Bindings for Everything {
 }
 
 /// Warnings about a policy, for people.
-pub(super) fn warnings(policy: &Policy, scope: &Scope) -> Vec<String> {
+pub(crate) fn warnings(policy: &Policy, scope: &Scope) -> Vec<String> {
     let mut warnings = Vec::new();
     let resource = match scope {
         Scope::Name(name) => name,

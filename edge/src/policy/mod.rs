@@ -3,7 +3,7 @@
 //! Specification: `protocol/20-policies.md`.
 
 mod check;
-mod lint;
+pub(crate) mod lint;
 mod text;
 
 use std::process::ExitCode;

@@ -178,7 +178,12 @@ impl Visit {
             path: "/",
             body,
         };
+        self.ask(&question).await
+    }
+
+    /// Asks a service anything.
+    pub(super) async fn ask(&self, question: &Question<'_>) -> Result<Answer, Trouble> {
         let left = self.until.saturating_duration_since(Instant::now());
-        Ok(self.connection.ask(&question, left).await?)
+        Ok(self.connection.ask(question, left).await?)
     }
 }

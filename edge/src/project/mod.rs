@@ -3,33 +3,28 @@
 
 pub mod args;
 mod ask;
+pub(crate) mod enroll;
+pub(crate) mod members;
 
 use std::io::Read;
 use std::path::Path;
 
-use culvert_crypto::Identifier;
 use culvert_crypto::credential::{self, VerifiedCredential};
 use culvert_crypto::identity::Histories;
-use culvert_node::shard::Shard;
 use culvert_node::store::database::Database;
-use culvert_node::store::projects::{Project, StoredCredential};
-use culvert_proto::authority::{CreateToken, OneTimeCode, Service};
-use culvert_proto::identity::{decode_exact, encode};
+use culvert_node::store::projects::Project;
+use culvert_proto::authority::{CreateToken, MemberAttributes};
 use culvert_proto::limits::MAX_TICKET;
-use culvert_proto::multiaddr::MultiAddr;
 use culvert_proto::ticket::Ticket;
 use serde_json::{Value, json};
 
-use crate::authority::client::Client;
-use crate::authority::local;
-use crate::commands::{identity_for_use, now_s};
+use crate::commands::now_s;
 use crate::duration::roughly;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::route;
 use crate::store::Store;
 use args::{EnrollArgs, ProjectCommand, TicketCommandArgs};
-use ask::{Authority, Trouble, accepted, is_member_already};
+use enroll::Joined;
 
 /// Runs a command about projects.
 ///
@@ -77,128 +72,53 @@ fn read_ticket(argument: &str) -> Result<Ticket, Failure> {
     })
 }
 
-/// What an enrollment gave.
-struct Enrolled {
-    encoded: Vec<u8>,
-    verified: VerifiedCredential,
-    /// The history that the authority showed.
-    authority_history: Vec<u8>,
-    before: bool,
-}
-
 fn enroll(store: &Store, args: &EnrollArgs, output: Output) -> Result<(), Failure> {
     let ticket = read_ticket(&args.ticket)?;
-    let issuers = culvert_crypto::ticket::verify(&ticket).map_err(|error| {
-        let message = format!("the ticket cannot be believed: {error}");
-        let hint = "it was changed on the way, or belongs to another project: ask for another one";
-        Failure::new(message, hint).because("ticket_forged")
-    })?;
-    let route = &ticket.authority_route;
-    let place = route::place(&route.to_string()).map_err(|error| {
-        let message = format!("the route of the authority, {route}, cannot be used: {error}");
-        Failure::new(message, "ask the operator of the authority").because("ticket_forged")
-    })?;
-    let mut db = Database::open(store.home())?;
-    let name = args.name.as_ref().unwrap_or(&ticket.project_name);
-    let authority = issuers.authority.identifier();
-    if let Some(other) = db
-        .project(name)?
-        .filter(|other| other.authority != authority)
-    {
-        let message = format!(
-            "there is another project '{name}' here, of {}",
-            other.authority
-        );
-        let hint = "choose another --name, or run `culvert-edge project delete` first";
-        return Err(Failure::new(message, hint).because("project_taken"));
-    }
-    let stored = identity_for_use(store, &args.identity)?;
-    let (me, endpoint) = (stored.identifier(), stored.endpoint()?);
-    let history = issuers.authority.history();
-    let asked = Authority::new(place, authority, history, args.timeout);
-    let code = ticket.code.clone();
-    let client = Client::start()?;
-    let enrolled = client.run(async move |shard: &Shard| {
-        let visit = asked.visit(shard, endpoint).await?;
-        redeem(&asked, &visit, me, &code).await
-    });
-    client.end();
-    let enrolled = enrolled??;
-    let project = Project {
-        name: name.clone(),
-        id: ticket.project_id.clone(),
-        route: ticket.project_route.to_string(),
-        change_history: ticket.project_history.clone(),
-        authority,
-        authority_history: enrolled.authority_history,
-        authority_route: route.to_string(),
-        identity: args.identity.clone(),
+    let name = args.name.as_deref();
+    let joined = enroll::join(store, &ticket, &args.identity, name, args.timeout)?;
+    let Joined {
+        project,
+        identifier,
+        attributes,
+        ..
+    } = &joined;
+    let left = roughly(joined.expires_at.saturating_sub(now_s()));
+    let again = if joined.was_member {
+        " (as before)"
+    } else {
+        ""
     };
-    let credential = StoredCredential {
-        encoded: enrolled.encoded,
-        expires_at: enrolled.verified.expires_at,
-    };
-    db.save_enrollment(&project, &me, &credential)?;
-    let left = roughly(credential.expires_at.saturating_sub(now_s()));
-    let again = if enrolled.before { " (as before)" } else { "" };
-    let attributes = attributes(&enrolled.verified);
     output.print(
         format!(
-            "{me} is a member of the project '{name}'{again}{}; its credential is valid for {left}",
-            line(&attributes)
+            "{identifier} is a member of the project '{}'{again}{}; its credential is valid for {left}",
+            project.name,
+            line(attributes)
         ),
         &json!({
-            "project": name,
-            "identifier": me.to_string(),
-            "authority": authority.to_string(),
+            "project": project.name,
+            "identifier": identifier.to_string(),
+            "authority": project.authority.to_string(),
             "attributes": attributes,
-            "expires_at": credential.expires_at,
-            "was_member": enrolled.before,
+            "expires_at": joined.expires_at,
+            "was_member": joined.was_member,
         }),
     );
     Ok(())
 }
 
-async fn redeem(
-    authority: &Authority,
-    visit: &ask::Visit,
-    me: Identifier,
-    code: &OneTimeCode,
-) -> Result<Enrolled, Trouble> {
-    let answer = visit
-        .post(Service::TokenAcceptor, Some(&encode(code)))
-        .await?;
-    let before = is_member_already(&answer);
-    if !before {
-        accepted(answer)?;
-    }
-    let encoded = accepted(visit.post(Service::CredentialIssuer, None).await?)?;
-    let issuers = [authority.identifier];
-    let verified = credential::verify(&encoded, Some(&me), &issuers, &authority.known, now_s())
-        .map_err(Trouble::Credential)?;
-    let authority_history = authority.known.get(&authority.identifier);
-    Ok(Enrolled {
-        encoded,
-        verified,
-        authority_history: authority_history.unwrap_or_default(),
-        before,
-    })
-}
-
 /// Names and values as text; what is no text is left out.
-fn attributes(credential: &VerifiedCredential) -> Value {
+pub(crate) fn attributes(credential: &VerifiedCredential) -> MemberAttributes {
     let pairs = credential.attributes.map.iter();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     pairs
-        .filter_map(|(name, value)| Some((text(name)?, Value::from(text(value)?))))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+        .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+        .collect()
 }
 
-fn line(attributes: &Value) -> String {
+fn line(attributes: &MemberAttributes) -> String {
     let mut text = String::new();
-    for (name, value) in attributes.as_object().into_iter().flatten() {
-        text.push_str(&format!("  {name}={}", value.as_str().unwrap_or_default()));
+    for (name, value) in attributes {
+        text.push_str(&format!("  {name}={value}"));
     }
     text
 }
@@ -231,53 +151,14 @@ fn ticket(store: &Store, args: &TicketCommandArgs, output: Output) -> Result<(),
         ttl_secs: Some(args.ticket.expires_in.as_secs()),
         ttl_count: Some(args.ticket.usage_count),
     };
-    let mut db = Database::open(store.home())?;
-    let project = find(&mut db, args.project.as_deref())?;
-    let unreadable = |what: &dyn std::fmt::Display| {
-        let message = format!(
-            "what is stored about '{}' cannot be used: {what}",
-            project.name
-        );
-        Failure::new(message, "enroll again")
-    };
-    let multiaddr = |text: &str| -> Result<MultiAddr, Failure> {
-        text.parse().map_err(|error| unreadable(&error))
-    };
-    let place = route::place(&project.authority_route).map_err(|error| unreadable(&error))?;
-    let node = culvert_crypto::identity::Identity::verify(&project.change_history, None)
-        .map_err(|error| unreadable(&error))?;
-    let endpoint = identity_for_use(store, &project.identity)?.endpoint()?;
-    let history = &project.authority_history;
-    let asked = Authority::new(place, project.authority, history, args.timeout);
-    let client = Client::start()?;
-    let body = client.run(async move |shard: &Shard| {
-        let visit = asked.visit(shard, endpoint).await?;
-        accepted(
-            visit
-                .post(Service::TokenIssuer, Some(&encode(&wanted)))
-                .await?,
-        )
-    });
-    client.end();
-    let code: OneTimeCode = decode_exact(&body??).map_err(|_| Trouble::Body)?;
-    let text = local::text(&Ticket {
-        code,
-        project_id: project.id.clone(),
-        project_route: multiaddr(&project.route)?,
-        project_identifier: Some(node.identifier()),
-        project_name: project.name.clone(),
-        project_history: project.change_history.clone(),
-        authority_history: project.authority_history.clone(),
-        authority_route: multiaddr(&project.authority_route)?,
-    })?;
-    let expires_at = now_s().saturating_add(args.ticket.expires_in.as_secs());
+    let made = members::ticket(store, args.project.as_deref(), &wanted, args.timeout)?;
     let shown = json!({
-        "ticket": text,
-        "project": project.name,
-        "expires_at": expires_at,
+        "ticket": made.text,
+        "project": made.project,
+        "expires_at": made.expires_at,
         "uses_left": args.ticket.usage_count,
     });
-    output.print(&text, &shown);
+    output.print(&made.text, &shown);
     let left = roughly(args.ticket.expires_in.as_secs());
     tracing::info!(
         "made a ticket, good for {left}: redeem it with `culvert-edge project enroll TICKET`"
@@ -315,12 +196,12 @@ fn show(store: &Store, name: Option<&str>, output: Output) -> Result<(), Failure
         credential::verify(&stored.encoded, Some(&me), &issuers, &known, now_s())
     });
     let (said, state) = match &verified {
-        None => (Value::Null, "none".to_owned()),
+        None => (MemberAttributes::new(), "none".to_owned()),
         Some(Ok(verified)) => {
             let left = verified.expires_at.saturating_sub(now_s());
             (attributes(verified), format!("valid for {}", roughly(left)))
         }
-        Some(Err(error)) => (Value::Null, format!("not valid: {error}")),
+        Some(Err(error)) => (MemberAttributes::new(), format!("not valid: {error}")),
     };
     let Project {
         name, authority, ..

@@ -155,8 +155,8 @@ impl History {
     fn take(&self, now: Now, snapshot: &Snapshot) {
         let mut rings = self.rings();
         let sample = Sample::from(snapshot);
-        rings.seconds.take(now.steady_ms, &sample, &[]);
-        rings.tens.take(now.steady_ms, &sample, &[]);
+        rings.seconds.take(now.steady_ms, &sample);
+        rings.tens.take(now.steady_ms, &sample);
         rings.latest = sample;
     }
 
@@ -317,6 +317,28 @@ mod tests {
         assert_eq!(totals.len(), Refusal::ALL.len());
         assert_eq!(totals["policy_denied"], 3);
         assert_eq!(answer["now"]["closed"]["peer_reset"], 1);
+    }
+
+    #[test]
+    fn quantiles_are_those_of_the_streams_opened_in_a_step() {
+        let mut node = Turned::new();
+        // Ten streams within 250 microseconds, then one that took between 5 and 10 seconds.
+        node.counted.opening.counts[0] = 10;
+        node.after(1_000);
+        node.counted.opening.counts[14] = 1;
+        node.after(1_000);
+        node.after(1_000);
+        let answer = node.answer(Range::TenMinutes, 0);
+        let medians = column(&answer, "stream-open-s", "p50");
+        assert_eq!(medians[0], 0.000125);
+        assert_eq!(medians[1], 7.5);
+        assert_eq!(medians[2], Value::Null);
+        assert_eq!(column(&answer, "stream-open-s", "p99")[1], 9.95);
+        let coarse = {
+            node.after(10_000);
+            node.answer(Range::FourHours, 0)
+        };
+        assert_eq!(column(&coarse, "stream-open-s", "p99")[0], 9.45);
     }
 
     #[test]

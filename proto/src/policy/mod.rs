@@ -16,6 +16,7 @@
 //! | [`explain`] | which part decided |
 //! | [`set`] | which policy counts for a resource |
 //! | [`error`] | why a text is no policy, with the place |
+//! | [`wire`] | policies in CBOR |
 
 mod compile;
 pub mod environment;
@@ -29,6 +30,7 @@ mod shorthand;
 mod syntax;
 mod tree;
 pub mod value;
+pub mod wire;
 
 use core::fmt;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::sample::{COUNTERS, GAUGES, Sample, growth, quantile};
+use super::sample::{COUNTERS, GAUGES, Sample, growth};
 use super::{QUANTILES, REASONS};
 
 /// No row is here.
@@ -49,7 +49,7 @@ impl Ring {
 
     /// Takes a sample of `now_ms`, which never is less than that of the one before. The first of a step
     /// ends the step before, whose row tells of the time between the first samples of the two.
-    pub(super) fn take(&mut self, now_ms: u64, sample: &Sample, bounds: &[f64]) {
+    pub(super) fn take(&mut self, now_ms: u64, sample: &Sample) {
         let step = now_ms / self.step_ms;
         match &mut self.open {
             Some(open) if step <= open.step => {
@@ -67,11 +67,11 @@ impl Ring {
             most: sample.gauges,
         };
         if let Some(open) = self.open.replace(next) {
-            self.write(&open, now_ms, sample, bounds);
+            self.write(&open, now_ms, sample);
         }
     }
 
-    fn write(&mut self, open: &Open, now_ms: u64, sample: &Sample, bounds: &[f64]) {
+    fn write(&mut self, open: &Open, now_ms: u64, sample: &Sample) {
         let at = (open.step % self.steps.len() as u64) as usize;
         let seconds = now_ms.saturating_sub(open.began_ms).max(1) as f64 / 1000.0;
         let rate = |before: u64, now: u64| (growth(before, now) as f64 / seconds) as f32;
@@ -84,10 +84,11 @@ impl Ring {
         for (column, (before, now)) in self.rates.iter_mut().zip(counters) {
             column[at] = rate(*before, now);
         }
-        let opened = open.before.opened.iter().zip(&sample.opened);
-        let opened: Vec<u64> = opened.map(|(before, now)| growth(*before, *now)).collect();
+        let opened = sample.opening.since(&open.before.opening);
         for (column, (_, q)) in self.quantiles.iter_mut().zip(QUANTILES) {
-            column[at] = quantile(q, bounds, &opened).map_or(f32::NAN, |seconds| seconds as f32);
+            column[at] = opened
+                .quantile(q)
+                .map_or(f32::NAN, |seconds| seconds as f32);
         }
         let reasons = open.before.reasons.iter().zip(&sample.reasons);
         for (column, (before, now)) in self.reasons.iter_mut().zip(reasons) {

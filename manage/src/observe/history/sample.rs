@@ -1,6 +1,6 @@
-//! What one sample holds, and quantiles of how long streams took to open.
+//! What one sample holds.
 
-use culvert_node::metrics::Snapshot;
+use culvert_node::metrics::{Histogram, Snapshot};
 use serde_json::{Map, Value};
 
 use super::REASONS;
@@ -33,8 +33,8 @@ pub(super) struct Sample {
     pub(super) counters: [u64; COUNTERS.len()],
     /// Refusals, then ends, in the order of [`REASONS`].
     pub(super) reasons: Vec<u64>,
-    /// Streams that were opened, by bucket of the time it took.
-    pub(super) opened: Vec<u64>,
+    /// How long streams took to open.
+    pub(super) opening: Histogram,
 }
 
 impl From<&Snapshot> for Sample {
@@ -49,7 +49,7 @@ impl From<&Snapshot> for Sample {
             }),
             counters: COUNTERS.map(|(_, read)| read(now)),
             reasons,
-            opened: Vec::new(),
+            opening: now.opening,
         }
     }
 }
@@ -77,44 +77,9 @@ pub(super) fn growth(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
 }
 
-/// The value below which a share `q` of what fell into the buckets lies, as
-/// Prometheus' `histogram_quantile` has it: spread evenly within a bucket, and the last bound for
-/// what is above all of them. `bounds` are upper bounds; `counts` has one more, for the rest.
-pub(super) fn quantile(q: f64, bounds: &[f64], counts: &[u64]) -> Option<f64> {
-    let all: u64 = counts.iter().sum();
-    if all == 0 {
-        return None;
-    }
-    let rank = q * all as f64;
-    let mut below = 0.0;
-    let mut lower = 0.0;
-    for (bound, count) in bounds.iter().zip(counts) {
-        let count = *count as f64;
-        if count > 0.0 && below + count >= rank {
-            return Some(lower + (bound - lower) * ((rank - below) / count));
-        }
-        below += count;
-        lower = *bound;
-    }
-    bounds.last().copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_are_spread_within_their_bucket() {
-        let bounds = [0.001, 0.01, 0.1];
-        assert_eq!(quantile(0.5, &bounds, &[0, 0, 0, 0]), None);
-        assert_eq!(quantile(0.5, &bounds, &[10, 0, 0, 0]), Some(0.0005));
-        let p99 = quantile(0.99, &bounds, &[0, 100, 0, 0]).expect("some");
-        assert!((p99 - 0.00991).abs() < 1e-9, "{p99}");
-        // Half are in the first bucket: the median is its upper bound.
-        assert_eq!(quantile(0.5, &bounds, &[5, 0, 5, 0]), Some(0.001));
-        // Nothing is known above the last bound but that it is above.
-        assert_eq!(quantile(0.99, &bounds, &[1, 0, 0, 99]), Some(0.1));
-    }
 
     #[test]
     fn a_counter_that_began_anew_grew_by_what_it_has() {
