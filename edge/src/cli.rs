@@ -20,6 +20,7 @@ use crate::commands::tcp_connection::ConnectionCommand;
 use crate::commands::tcp_inlet::InletCommand;
 use crate::commands::tcp_listener::ListenerCommand;
 use crate::commands::tcp_outlet::OutletCommand;
+use crate::config::command::CheckArgs;
 use crate::credential::CredentialCommand;
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
@@ -98,6 +99,9 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Say what is wrong with a configuration file, without using it.
+    #[command(after_help = crate::config::command::AFTER_HELP)]
+    Check(CheckArgs),
     /// Make, show, renew and compare identities.
     #[command(subcommand, after_help = AFTER_HELP)]
     Identity(IdentityCommand),
