@@ -253,6 +253,10 @@ pub struct RunArgs {
     /// a service that refuses shows as a connection that ends.
     #[arg(long)]
     pub skip_handshake: bool,
+    /// Log when each connection opens and ends, with a trace id that is the same at both ends if both
+    /// have this. The id travels in clear, in the form of W3C traceparent.
+    #[arg(long)]
+    pub trace: bool,
 }
 
 /// Arguments of `outlet`.

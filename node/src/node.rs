@@ -15,6 +15,7 @@ use crate::control;
 use crate::inspect::{Inspection, Inspector};
 use crate::limits::Limits;
 use crate::metrics::Counters;
+use crate::pulse::Pulse;
 use crate::reason::CloseReason;
 use crate::shard::{Arrivals, Handoff, Inbox, Shard};
 use crate::stop::{Stop, Stopper};
@@ -28,7 +29,7 @@ const RING: u32 = 1024;
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// What a node is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NodeConfig {
     /// Threads; 0 for one per core.
     pub shards: usize,
@@ -152,6 +153,49 @@ impl Node {
         }
     }
 
+    /// Runs a task on a shard and waits for what it gives, however long it takes. Blocks: not for the
+    /// thread of a shard.
+    ///
+    /// # Errors
+    ///
+    /// When the shard has ended, or ends before the task does.
+    pub fn run<T, F>(
+        &self,
+        shard: usize,
+        task: impl FnOnce(Shard) -> F + Send + 'static,
+    ) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+    {
+        let (answer, answers) = mpsc::channel();
+        self.on_shard(shard, move |shard| {
+            let task = task(shard.clone());
+            shard.spawn(async move { drop(answer.send(task.await)) });
+        })?;
+        let ended = || io::Error::other("the shard has ended");
+        answers.recv().map_err(|_| ended())
+    }
+
+    /// What looks into the node, from any thread.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(self.inboxes.clone())
+    }
+
+    /// What the node has open now: [`Inspector::inspect`].
+    ///
+    /// # Errors
+    ///
+    /// When a shard does not answer within `limit`.
+    pub fn inspect(&self, limit: Duration) -> io::Result<Inspection> {
+        self.inspector().inspect(limit)
+    }
+
+    /// What asks the shards whether they are there, from any thread.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::new(self.inboxes.clone())
+    }
+
     /// Accepts links at a further address, on all shards, until it is stopped. Links that were accepted
     /// by then stay. Blocks for a moment; not for the thread of a shard. Port 0 picks a free one. Gives
     /// the address.
@@ -206,20 +250,6 @@ impl Node {
         let cut = self.counters.iter().map(|of| of.streams.get()).sum();
         self.shutdown();
         cut
-    }
-
-    /// What looks into the node, from any thread.
-    pub fn inspector(&self) -> Inspector {
-        Inspector::new(self.inboxes.clone())
-    }
-
-    /// What the node has open now: [`Inspector::inspect`].
-    ///
-    /// # Errors
-    ///
-    /// When a shard does not answer within `limit`.
-    pub fn inspect(&self, limit: Duration) -> io::Result<Inspection> {
-        self.inspector().inspect(limit)
     }
 
     /// Closes channels so that peers know, then ends the threads.
@@ -304,6 +334,7 @@ impl Part {
             }
             // Time for the goodbyes to leave.
             monoio::time::sleep(Duration::from_millis(100)).await;
+            shard.close_inbox().await;
         });
     }
 }
@@ -313,7 +344,7 @@ fn accept_links(shard: &Shard, listener: TcpListener, stop: Stop) -> io::Result<
     let listener = monoio::net::TcpListener::from_std(listener)?;
     let (shard, draining) = (shard.clone(), shard.draining().clone());
     monoio::spawn(async move {
-        accept(&listener, &stop, &draining, |socket| shard.accept(socket)).await;
+        accept(listener, &stop, &draining, |socket| shard.accept(socket)).await;
     });
     Ok(())
 }
