@@ -99,6 +99,12 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a node from a configuration file in the foreground, as service managers and containers do.
+    #[command(after_help = crate::config::start::AFTER_HELP)]
+    Run(crate::config::start::RunArgs),
+    /// Say what applying a configuration file to a running node would change.
+    #[command(after_help = AFTER_HELP)]
+    Diff(crate::config::start::DiffArgs),
     /// Say what is wrong with a configuration file, without using it.
     #[command(after_help = crate::config::command::AFTER_HELP)]
     Check(CheckArgs),

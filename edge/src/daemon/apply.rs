@@ -72,7 +72,8 @@ impl Inner {
     fn owned(&self) -> Result<Names, Problem> {
         let rows = self.changes().resources(self.name(), OWNED.0);
         let rows = rows.map_err(stored)?;
-        let names = rows.first().map(|(_, text)| serde_json::from_str(text));
+        let row = rows.iter().find(|(name, _)| name == OWNED.1);
+        let names = row.map(|(_, text)| serde_json::from_str(text));
         // Names that cannot be read own nothing: better too much stays than too little.
         Ok(names.and_then(Result::ok).unwrap_or_default())
     }

@@ -13,11 +13,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::inner::{Source, Wake};
 use super::{Manager, NodeLock};
-use crate::api;
 use crate::failure::Failure;
 use crate::model::{Desired, NodeSpec};
 use crate::process;
 use crate::store::Store;
+use crate::{api, config};
 
 /// Socket of the management API in the directory of a node.
 pub const SOCKET: &str = "api.sock";
@@ -67,6 +67,8 @@ pub fn run(
     Database::open(store.home())?.save_node(&spec.name, &text, true)?;
     if let Some(Configured { desired, again }) = configured {
         manager.apply(&desired, false)?;
+        manager.set_source(again);
+    } else if let Some(again) = config::start::stored(store, &spec.name)? {
         manager.set_source(again);
     }
     let server = serve(&manager, &spec, directory)?;

@@ -42,7 +42,7 @@ pub fn run(store: &Store, command: &ProjectCommand, output: Output) -> Result<()
 }
 
 /// The ticket in an argument: itself, in a file, or on standard input.
-fn read_ticket(argument: &str) -> Result<Ticket, Failure> {
+pub(crate) fn read_ticket(argument: &str) -> Result<Ticket, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::usage(format!("cannot read the ticket in {argument}: {error}"), "")
             .because("ticket_undecodable")
