@@ -162,7 +162,7 @@ pub fn read(
             tcp_listeners,
             tcp_connections: specs(connections),
         };
-        (desired, ticket)
+        (desired.folded(), ticket)
     });
     let ((desired, ticket), warnings) = document.finish(value)?;
     Ok(Configuration {

@@ -69,6 +69,7 @@ impl Inner {
             woken: Mutex::new(Some(woken)),
             http: Mutex::default(),
             source: Mutex::default(),
+            applying: Mutex::default(),
             lock,
         });
         inner.restore_all().map_err(Failure::from)?;
