@@ -75,7 +75,12 @@ pub struct CreateArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = crate::given::pair)]
     pub variable: Vec<(String, String)>,
     /// Become a member of a project by this ticket first: the ticket, or a file with it.
-    #[arg(long, value_name = "TICKET", env = "ENROLLMENT_TICKET", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TICKET",
+        env = "ENROLLMENT_TICKET",
+        hide_env_values = true
+    )]
     pub enrollment_ticket: Option<String>,
     /// Stay in the foreground and log to standard error, as service managers want it.
     #[arg(long, short)]
