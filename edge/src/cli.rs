@@ -158,6 +158,12 @@ pub enum Command {
     /// See it work: relay, outlet and inlet on this machine, real requests, measured.
     #[command(after_help = AFTER_HELP)]
     Demo(DemoArgs),
+    /// Is a node that was started in the background.
+    #[command(hide = true, name = crate::daemon::background::CHILD)]
+    NodeChild {
+        /// Its name.
+        name: String,
+    },
     /// Runs a program that ends together with the process that asked for it.
     #[command(hide = true)]
     DemoChild(DemoChildArgs),

@@ -106,6 +106,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Message(command) => commands::message::run(&store, command, cli.output),
         Command::Service(command) => commands::service::services(&store, command, cli.output),
         Command::Worker(command) => commands::service::workers(&store, command, cli.output),
+        Command::NodeChild { name } => daemon::background::child(&store, name),
         Command::Demo(_) | Command::DemoChild(_) => Ok(()),
     };
     done.map(|()| ExitCode::SUCCESS)

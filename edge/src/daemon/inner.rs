@@ -41,7 +41,7 @@ pub(super) struct State {
 
 /// What wakes the process up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wake {
+pub(super) enum Wake {
     /// It is to end, and streams have so long for that.
     Stop(Option<Duration>),
     /// A signal that came.
@@ -49,7 +49,7 @@ pub enum Wake {
 }
 
 /// Where the configuration that a node was started with comes from.
-pub(super) type Source = Box<dyn Fn() -> Result<Desired, Problem> + Send + Sync>;
+pub type Source = Box<dyn Fn() -> Result<Desired, Problem> + Send + Sync>;
 
 pub(super) struct Inner {
     pub(super) store: Store,

@@ -1,6 +1,6 @@
 //! What a running node has: asked for, changed, told about.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 use culvert_manage::events::Events;
@@ -9,7 +9,7 @@ use culvert_node::shard::Shard;
 use serde_json::Value;
 
 use super::NodeLock;
-use super::inner::Inner;
+use super::inner::{Inner, Source, Wake};
 use crate::api::remote;
 use crate::failure::Failure;
 use crate::model::{
@@ -422,6 +422,45 @@ impl Manager {
     /// When it was started without one, or the file is wrong; then nothing is changed.
     pub fn reload(&self) -> Result<Differences, Problem> {
         self.0.reload()
+    }
+
+    /// Where the configuration comes from that [`Manager::reload`] applies.
+    pub fn set_source(&self, source: Source) {
+        *self.0.source() = Some(source);
+    }
+
+    /// Where management is served over TCP.
+    pub(super) fn set_http_address(&self, address: Option<String>) {
+        *self.0.http() = address;
+    }
+
+    /// Wakes the process up.
+    pub(super) fn waker(&self) -> mpsc::Sender<Wake> {
+        self.0.wakes.clone()
+    }
+
+    /// What wakes the process up, one after the other, for whoever asks first.
+    pub(super) fn wakes(&self) -> mpsc::IntoIter<Wake> {
+        let mut woken = self.0.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of a second one the sender is gone: there is nothing to wait for.
+        woken
+            .take()
+            .unwrap_or_else(|| mpsc::channel().1)
+            .into_iter()
+    }
+
+    /// Whether all shards answer.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.0.on_all(|_| ()).is_ok()
+    }
+
+    /// Accepts nothing more, waits for the end of all streams, for so long at most, and ends the node. How
+    /// many streams were broken off.
+    pub fn drain(&self, deadline: Duration) -> u64 {
+        let mut node = self.0.node.write().unwrap_or_else(PoisonError::into_inner);
+        let node = node.take();
+        node.map_or(0, |node| node.drain(deadline, || {}))
     }
 }
 

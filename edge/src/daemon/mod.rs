@@ -9,9 +9,12 @@
 //! | module | what |
 //! |---|---|
 //! | [`manager`] | what a running node has: asked for, changed, told about |
+//! | [`run`] | a process that is a node |
+//! | [`background`] | starting, ending and forgetting such processes |
 //! | [`lock`] | one process per node |
 
 mod apply;
+pub mod background;
 mod change;
 mod inlet;
 mod inner;
@@ -24,8 +27,10 @@ mod policies;
 mod relay;
 mod resource;
 mod restore;
+pub mod run;
 mod status;
 
+pub use inner::Source;
 pub use lock::NodeLock;
 pub use manager::Manager;
 

@@ -28,7 +28,7 @@ use crate::model::{
 };
 use crate::portal::{STALL_TIMEOUT_MS, add, open_services};
 use crate::process;
-use crate::store::{DEFAULT_NAME, Store};
+use crate::store::{DEFAULT_NAME, Store, StoreError};
 use crate::trust::{Membership, Standing};
 
 /// How often what cannot run is tried again.
@@ -42,6 +42,10 @@ impl Inner {
         lock: NodeLock,
     ) -> Result<Arc<Self>, Failure> {
         let mut database = Database::open(store.home())?;
+        if let Some(what) = database.check_integrity()? {
+            let path = store.home().join("culvert.db");
+            return Err(StoreError::Corrupt { path, what }.into());
+        }
         let (membership, project) = membership(&mut database, &spec)?;
         let standing = Standing::new(store, &membership)?;
         process::raise_file_limit();
