@@ -10,12 +10,15 @@
 //!   [`taps`] puts one on each.
 //! * [`nat`] is a network for UDP that loses what it is told to.
 //! * [`netns`] makes networks with real NATs, where it may.
-//! * [`metrics`] and [`proc`] look at a process from outside.
+//! * [`metrics`] and [`proc`] look at a process from outside; [`http`] asks its management listener, and
+//!   [`browser`] looks at its status page.
 //!
 //! A helper that cannot do what a test asked for panics and says why: that fails the test.
 
 pub mod bins;
+pub mod browser;
 pub mod chain;
+pub mod http;
 pub mod metrics;
 pub mod nat;
 pub mod net;

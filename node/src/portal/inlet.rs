@@ -181,7 +181,8 @@ pub struct Inlet {
 
 impl Inlet {
     /// Listens on `socket`; each client becomes a stream on one of the lanes, over its path of that
-    /// moment. When it is stopped the port is free again; its clients end with the lanes.
+    /// moment. When it is stopped the port is free again, unless there is another handle on the socket;
+    /// its clients end with the lanes.
     ///
     /// # Errors
     ///
@@ -198,7 +199,7 @@ impl Inlet {
         let shard = shard.clone();
         let draining = shard.draining().clone();
         let give = move |client| lanes.give(client, shard.now_ms() + PATH_TIMEOUT_MS);
-        monoio::spawn(async move { accept(&listener, &stop, &draining, give).await });
+        monoio::spawn(async move { accept(listener, &stop, &draining, give).await });
         Ok(Self { address })
     }
 }
