@@ -84,6 +84,7 @@ fn spec(args: &CreateArgs, name: &str) -> Result<NodeSpec, Failure> {
         }),
         shards: args.shards.unwrap_or(usual.shards),
         max_memory: args.max_memory,
+        trace: args.trace,
         drain: args.drain.map_or(usual.drain, |drain| drain.as_secs()),
         ..usual
     })
