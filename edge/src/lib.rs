@@ -16,6 +16,7 @@
 //! | [`authority`] | who the members of a project are, and what they may do |
 //! | [`project`] | being a member of projects |
 //! | [`daemon`] | a node that keeps what it was told to have, over restarts |
+//! | [`config`] | the configuration file of a node |
 //! | [`model`] | what a node is told to have, and what it says about it |
 //! | [`node`] | running services for other nodes |
 //! | [`demo`] | the whole way on one machine, explained and measured |
@@ -24,6 +25,7 @@ pub mod api;
 pub mod authority;
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod credential;
 pub mod daemon;
 pub mod demo;

@@ -6,6 +6,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use culvert_crypto::trust::Trust;
+use culvert_manage::http::Server;
+use culvert_manage::observe::Observed;
 use culvert_node::channel::{API, ChannelListener};
 use culvert_node::control;
 use culvert_node::limits::Limits;
@@ -135,8 +137,8 @@ pub(crate) struct Ready {
     pub(crate) standing: Standing,
     pub(crate) config: NodeConfig,
     signals: signal_hook::iterator::Signals,
-    metrics: Option<(TcpListener, SocketAddr)>,
-    metrics_at: Option<SocketAddr>,
+    metrics_wanted: Option<SocketAddr>,
+    metrics: Option<Server>,
     /// Whether streams are traced.
     trace: bool,
 }
@@ -145,7 +147,6 @@ impl Ready {
     pub(crate) fn new(standing: Standing, run: &RunArgs) -> Result<Self, Failure> {
         let signals = process::end_signals()?;
         process::raise_file_limit();
-        let metrics = run.metrics.map(listen_for_metrics).transpose()?;
         Ok(Self {
             standing,
             config: NodeConfig {
@@ -159,8 +160,8 @@ impl Ready {
             },
             signals,
             trace: run.trace,
-            metrics_at: metrics.as_ref().map(|(_, at)| *at),
-            metrics,
+            metrics_wanted: run.metrics,
+            metrics: None,
         })
     }
 
@@ -177,10 +178,7 @@ impl Ready {
             let hint = "see the message; `ulimit -l` shows the limit of locked memory";
             Failure::new(format!("cannot start: {error}"), hint)
         })?;
-        if let Some((listener, at)) = self.metrics.take() {
-            control::serve_metrics(listener, node.counters())
-                .map_err(|error| no_metrics(at, &error))?;
-        }
+        self.metrics = serve_metrics(self.metrics_wanted, &node)?;
         Ok(node)
     }
 
@@ -191,7 +189,7 @@ impl Ready {
             "identifier": self.standing.identifier.to_string(),
             "driver": node.driver(),
             "shards": node.shards(),
-            "metrics": self.metrics_at.map(|at| at.to_string()),
+            "metrics": self.metrics.as_ref().and_then(metrics_at),
         });
         if let (Some(event), Some(more)) = (event.as_object_mut(), more.as_object()) {
             event.extend(more.clone());
@@ -215,20 +213,24 @@ impl Ready {
     }
 }
 
-pub(crate) fn listen_for_metrics(at: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
-    TcpListener::bind(at)
-        .and_then(|listener| {
-            let at = listener.local_addr()?;
-            Ok((listener, at))
+/// Serves metrics, if that is asked for.
+pub(crate) fn serve_metrics(
+    at: Option<SocketAddr>,
+    node: &Node,
+) -> Result<Option<Server>, Failure> {
+    at.map(|at| Observed::new(node).serve(at))
+        .transpose()
+        .map_err(|mut problem| {
+            problem.message = format!("cannot serve metrics: {}", problem.message);
+            problem.hint = "choose another --metrics address".into();
+            problem.into()
         })
-        .map_err(|error| no_metrics(at, &error))
 }
 
-pub(crate) fn no_metrics(at: SocketAddr, error: &std::io::Error) -> Failure {
-    Failure::new(
-        format!("cannot serve metrics on {at}: {error}"),
-        "choose another --metrics address",
-    )
+/// Where metrics are served.
+pub(crate) fn metrics_at(server: &Server) -> Option<String> {
+    let address = server.addresses().first()?.socket()?;
+    Some(address.to_string())
 }
 
 fn config(run: &RunArgs) -> Config {

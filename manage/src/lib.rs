@@ -7,8 +7,9 @@
 //! | [`http`] | the management listeners: a Unix socket, TCP with a token and TLS |
 //! | [`client`] | what the command line talks to them with |
 //! | [`events`] | what happens in a node, for everybody who listens |
+//! | [`observe`] | metrics, probes, what happened lately |
 //! | [`page`] | the status page |
-//! | [`service`] | one process at a time |
+//! | [`service`] | one process at a time; readiness and watchdog for the service manager |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -16,6 +17,7 @@ pub mod client;
 pub mod config;
 pub mod events;
 pub mod http;
+pub mod observe;
 pub mod page;
 pub mod problem;
 pub mod service;

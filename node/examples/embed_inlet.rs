@@ -112,8 +112,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         tail: vec![OUTLET.to_vec()],
         direct: None,
     };
-    let me = near.clone();
-    let credentials = move || Credentials::new(me.clone(), Trust::Anyone, SeenHistories::default());
+    let credentials =
+        move || Credentials::new(near.clone(), Trust::Anyone, SeenHistories::default());
     let (reporter, events) = Reporter::new();
     let address = start_inlet(&here, credentials, &plan, &reporter)?;
     loop {

@@ -1,17 +1,11 @@
-//! Work that may block stays off the shards: name resolution, and HTTP for metrics.
+//! What a process does beside its shards: name resolution, which may block, and its limits.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::routing::get;
 use rustix::process::{Resource, getrlimit, setrlimit};
-
-use crate::metrics::{Counters, Snapshot};
 
 /// Names looked up at once.
 const LOOK_UPS: usize = 64;
@@ -106,37 +100,4 @@ pub fn once_free<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
         }
     }
     bind()
-}
-
-/// Serves `/metrics` in the text format of Prometheus and `/live` on a thread of its own.
-///
-/// # Errors
-///
-/// When the listener or the thread cannot be used.
-pub fn serve_metrics(listener: TcpListener, counters: Vec<Arc<Counters>>) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    std::thread::Builder::new()
-        .name("control".into())
-        .spawn(move || {
-            let metrics = move || {
-                let text = Snapshot::sum(&counters).prometheus();
-                async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
-            };
-            let routes = Router::new()
-                .route("/metrics", get(metrics))
-                .route("/live", get(|| async { "ok\n" }));
-            runtime.block_on(async move {
-                let served = match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => axum::serve(listener, routes).await,
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = served {
-                    tracing::error!(%error, "the metrics listener ended");
-                }
-            });
-        })?;
-    Ok(())
 }

@@ -46,6 +46,7 @@ pub mod node;
 pub mod packet;
 pub mod policy;
 pub mod portal;
+pub mod pulse;
 pub mod reason;
 pub mod session;
 pub mod shard;

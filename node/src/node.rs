@@ -15,6 +15,7 @@ use crate::control;
 use crate::inspect::{Inspection, Inspector};
 use crate::limits::Limits;
 use crate::metrics::Counters;
+use crate::pulse::Pulse;
 use crate::reason::CloseReason;
 use crate::shard::{Arrivals, Handoff, Inbox, Shard};
 use crate::stop::{Stop, Stopper};
@@ -190,6 +191,11 @@ impl Node {
         self.inspector().inspect(limit)
     }
 
+    /// What asks the shards whether they are there, from any thread.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::new(self.inboxes.clone())
+    }
+
     /// Accepts links at a further address, on all shards, until it is stopped. Links that were accepted
     /// by then stay. Blocks for a moment; not for the thread of a shard. Port 0 picks a free one. Gives
     /// the address.
@@ -328,6 +334,7 @@ impl Part {
             }
             // Time for the goodbyes to leave.
             monoio::time::sleep(Duration::from_millis(100)).await;
+            shard.close_inbox().await;
         });
     }
 }

@@ -1,6 +1,7 @@
 //! A routed message inside the node.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use bytes::{Buf, BytesMut};
 use culvert_crypto::Identifier;
@@ -13,6 +14,7 @@ use culvert_proto::route::{Route, RouteView};
 use culvert_proto::udp;
 
 use crate::buffer::{HEADROOM, Pool, TAILROOM};
+use crate::channel::Channel;
 use crate::key::{Key, LocalAddress};
 use crate::metrics::Counters;
 use crate::reason::Refusal;
@@ -57,6 +59,12 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// The channel that it came through, if it came through one of this shard.
+    #[must_use]
+    pub fn channel(&self, shard: &Shard) -> Option<Rc<Channel>> {
+        self.via.and_then(|via| shard.channel(via.key))
+    }
+
     /// Reads the message at `head` of a buffer; everything behind the message is cut off.
     pub(crate) fn parse(mut buffer: BytesMut, head: usize) -> Result<Self, message::MessageError> {
         let layout = Layout::parse(&buffer[head..])?;

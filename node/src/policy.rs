@@ -291,7 +291,7 @@ impl Guard {
     }
 
     /// Decides about the peer of a channel; counts and logs a denial.
-    pub(crate) fn admits(&self, shard: &Shard, channel: Option<&Channel>) -> bool {
+    pub fn admits(&self, shard: &Shard, channel: Option<&Channel>) -> bool {
         let decision = match channel {
             Some(channel) => self.decide(Subject {
                 identifier: channel.peer(),

@@ -1,12 +1,14 @@
 //! Starting the relay and running until it is told to end.
 
 use std::io::{self, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use culvert_crypto::trust::Trust;
+use culvert_manage::observe::Observed;
+use culvert_manage::problem::Problem;
 use culvert_node::authority::{self, Authority};
 use culvert_node::channel::{API, ChannelListener, Credentials};
 use culvert_node::identity::OwnIdentity;
@@ -48,8 +50,8 @@ pub(crate) enum Error {
     #[error("cannot serve the rendezvous on UDP {0}: {1}")]
     Rendezvous(SocketAddr, io::Error),
     /// Metrics cannot be served.
-    #[error("cannot serve metrics on {0}: {1}")]
-    Metrics(SocketAddr, io::Error),
+    #[error("cannot serve metrics: {0}")]
+    Metrics(Problem),
     /// The identity cannot be read or made.
     #[error("{0}")]
     Identity(#[from] StoreError),
@@ -123,20 +125,12 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
         .rendezvous
         .map(|at| serve_rendezvous(&node, at).map_err(|error| Error::Rendezvous(at, error)))
         .transpose()?;
-    let metrics = match cli.metrics {
-        None => None,
-        Some(at) => {
-            let listener = TcpListener::bind(at).map_err(|error| Error::Metrics(at, error))?;
-            let at = listener
-                .local_addr()
-                .map_err(|error| Error::Metrics(at, error))?;
-            control::serve_metrics(listener, node.counters())
-                .map_err(|error| Error::Metrics(at, error))?;
-            Some(at)
-        }
-    };
+    let metrics = cli
+        .metrics
+        .map(|at| Observed::new(&node).serve(at).map_err(Error::Metrics))
+        .transpose()?;
     let services = Services {
-        metrics,
+        metrics: metrics.as_ref().and_then(|at| at.addresses()[0].socket()),
         rendezvous,
     };
     announce(cli, &node, &identifier, services);

@@ -7,7 +7,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Described, Ref, RefOr, Response
 
 use super::answers::Refused;
 use super::{
-    VERSION, config, credentials, identities, members, messages, node, policies, relays,
+    VERSION, config, credentials, events, identities, members, messages, node, policies, relays,
     secure_channels, tcp_connections, tcp_inlets, tcp_listeners, tcp_outlets, tickets,
 };
 
@@ -59,6 +59,7 @@ pub fn document() -> Described {
         tickets::Document::openapi(),
         members::Document::openapi(),
         messages::Document::openapi(),
+        events::Document::openapi(),
         config::Document::openapi(),
     ]
     .into_iter()

@@ -32,7 +32,7 @@ use crate::commands::now_s;
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::portal::{listen_for_metrics, no_metrics};
+use crate::portal::{metrics_at, serve_metrics};
 use crate::process;
 use crate::route;
 use crate::store::Store;
@@ -87,16 +87,8 @@ pub(super) fn create(store: &Store, args: &CreateArgs, output: Output) -> Result
     })?;
     let desk = Desk::start(rules, Database::open(store.home())?, issuer)
         .map_err(|error| Failure::new(format!("cannot start a thread: {error}"), "try again"))?;
-    let metrics = args.metrics.map(listen_for_metrics).transpose()?;
     let node = start(args, endpoint.clone(), callers, desk)?;
-    let metrics_at = match metrics {
-        None => None,
-        Some((listener, at)) => {
-            control::serve_metrics(listener, node.counters())
-                .map_err(|error| no_metrics(at, &error))?;
-            Some(at)
-        }
-    };
+    let metrics = serve_metrics(args.metrics, &node)?;
     let address = node.address().unwrap_or(args.listen);
     let own_route = listener_of(&public(args, address)?);
     let project_history = match &route {
@@ -120,7 +112,7 @@ pub(super) fn create(store: &Store, args: &CreateArgs, output: Output) -> Result
             history: &own_history,
             described: &described,
             address,
-            metrics: metrics_at,
+            metrics: metrics.as_ref().and_then(metrics_at),
             driver: node.driver(),
         },
         output,
@@ -303,7 +295,7 @@ struct Announced<'a> {
     history: &'a [u8],
     described: &'a Described,
     address: SocketAddr,
-    metrics: Option<SocketAddr>,
+    metrics: Option<String>,
     driver: &'a str,
 }
 
@@ -334,7 +326,7 @@ fn announce(what: &Announced<'_>, output: Output) {
             "project_route": described.project_route,
             "project_change_history": hex::encode(&described.project_history),
             "driver": what.driver,
-            "metrics": what.metrics.map(|at| at.to_string()),
+            "metrics": what.metrics,
         }),
     );
 }

@@ -1,13 +1,16 @@
 //! What a running node has: asked for, changed, told about.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use culvert_manage::events::Events;
 use culvert_manage::problem::Problem;
+use culvert_node::shard::Shard;
 use serde_json::Value;
 
 use super::NodeLock;
 use super::inner::Inner;
+use crate::api::remote;
 use crate::failure::Failure;
 use crate::model::{
     ChannelSpec, ChannelView, ConnectionSpec, ConnectionView, Created, Desired, Differences,
@@ -15,6 +18,7 @@ use crate::model::{
     PolicySpec, RelaySpec, RelayView,
 };
 use crate::store::Store;
+use crate::trust::Standing;
 
 /// A running node with everything it has. Cloning is cheap.
 ///
@@ -30,7 +34,26 @@ impl Manager {
     ///
     /// When the node cannot start. What of its resources cannot is shown as down, and tried again.
     pub fn start(store: &Store, spec: NodeSpec, lock: NodeLock) -> Result<Self, Failure> {
-        Inner::start(store, spec, lock).map(Self)
+        let manager = Inner::start(store, spec, lock).map(Self)?;
+        remote::offer(&Distant(Arc::downgrade(&manager.0)), &manager)?;
+        Ok(manager)
+    }
+
+    /// Has every shard do something, and waits until all have.
+    ///
+    /// # Errors
+    ///
+    /// When one does not answer, or the node is ending.
+    pub(crate) fn on_shards<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&Shard) -> T + Clone + Send + 'static,
+    ) -> Result<Vec<T>, Problem> {
+        self.0.on_all(what)
+    }
+
+    /// As whom it runs, and whom it believes.
+    pub(crate) fn standing(&self) -> &Standing {
+        self.0.standing()
     }
 
     /// The node and everything it has.
@@ -49,6 +72,12 @@ impl Manager {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// What happens to what it has.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.0.events()
     }
 
     /// All of these, by name.
@@ -393,5 +422,16 @@ impl Manager {
     /// When it was started without one, or the file is wrong; then nothing is changed.
     pub fn reload(&self) -> Result<Differences, Problem> {
         self.0.reload()
+    }
+}
+
+/// A [`Manager`] as long as there are others: for those who work for one.
+#[derive(Clone)]
+pub(crate) struct Distant(Weak<Inner>);
+
+impl Distant {
+    /// The manager, if there still is one.
+    pub(crate) fn get(&self) -> Option<Manager> {
+        self.0.upgrade().map(Manager)
     }
 }

@@ -60,6 +60,13 @@ impl Tree {
             .find(|entry| same_key(&entry.key, key))
     }
 
+    /// Takes a key and its value out.
+    pub fn remove(&mut self, key: &str) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.retain(|entry| !same_key(&entry.key, key));
+        }
+    }
+
     /// All keys and values; none if it has no keys.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {

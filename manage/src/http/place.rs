@@ -52,6 +52,17 @@ pub enum Address {
     Figures(SocketAddr),
 }
 
+impl Address {
+    /// The TCP address.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp { address, .. } | Self::Figures(address) => Some(*address),
+        }
+    }
+}
+
 impl Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -2,6 +2,7 @@
 
 mod events;
 mod limits;
+mod observe;
 mod tcp;
 mod unix;
 

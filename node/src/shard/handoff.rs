@@ -99,6 +99,11 @@ impl Inbox {
         self.sender.try_send(handoff).is_ok()
     }
 
+    /// From now on nothing can be put in.
+    fn close(&self) {
+        self.sender.close();
+    }
+
     /// Puts in a message; gives it back if there is no room.
     pub(crate) fn put_packet(&self, packet: Packet) -> Option<Packet> {
         if !self.waiting.enter(packet.len()) {
@@ -110,6 +115,14 @@ impl Inbox {
 }
 
 impl Shard {
+    /// Takes nothing more from other threads. Must be the last that a shard does: what wakes a task
+    /// that ended with its runtime would be the thread that puts something in.
+    pub(crate) async fn close_inbox(&self) {
+        self.0.peers[self.number() as usize].close();
+        // The task that serves it ends now.
+        monoio::time::sleep(Duration::from_millis(1)).await;
+    }
+
     pub(crate) async fn hand_over_waiting(&self, to: u8, mut packet: Packet) {
         while let Some(back) = self.0.peers[to as usize].put_packet(packet) {
             packet = back;
