@@ -101,7 +101,7 @@ fn say_ready(manager: &Manager) {
     ));
 }
 
-/// Serves the management API.
+/// Serves the management API, metrics and the status page.
 fn serve(manager: &Manager, spec: &NodeSpec, directory: PathBuf) -> Result<Server, Problem> {
     let mut places = vec![Place::Unix(directory.join(SOCKET))];
     if let Some(http) = &spec.http {
@@ -133,7 +133,9 @@ fn serve(manager: &Manager, spec: &NodeSpec, directory: PathBuf) -> Result<Serve
             insecure: false,
         });
     }
-    let server = Server::start(places, api::router(manager.clone()))?;
+    let (watched, watching) = manager.observed()?.watched();
+    let server = Server::start(places, api::router(manager.clone()).merge(watched))?;
+    server.spawn(watching);
     let over_tcp = |address: &&Address| matches!(address, Address::Tcp { .. });
     let address = server.addresses().iter().find(over_tcp);
     manager.set_http_address(address.map(ToString::to_string));
