@@ -17,7 +17,7 @@ use crate::commands::bench::BenchCommand;
 use crate::commands::completion::{CompletionArgs, ManpagesArgs};
 use crate::commands::doctor::DoctorArgs;
 use crate::commands::message::MessageCommand;
-use crate::commands::node::{LogsArgs, NodeNoun, StopArgs, WhichArgs};
+use crate::commands::node::{LogsArgs, NodeNoun, RunFileArgs, StopArgs, WhichArgs};
 use crate::commands::project_member::MemberCommand;
 use crate::commands::relay::RelayCommand;
 use crate::commands::resource::ConfirmArgs;
@@ -141,6 +141,9 @@ pub enum Command {
     /// Make, show, start and stop nodes; or run services for other nodes in the foreground.
     #[command(after_help = node::EXAMPLE)]
     Node(Box<NodeNoun>),
+    /// Run the node that a file describes in the foreground, as containers and systemd want it: the same
+    /// as `node create --foreground FILE`.
+    Run(RunFileArgs),
     /// Start a node in the background: the same as `node start`.
     Start(WhichArgs),
     /// Stop a node: the same as `node stop`.

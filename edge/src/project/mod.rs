@@ -77,7 +77,7 @@ pub fn enroll_here(store: &Store, args: &EnrollHereArgs, output: Output) -> Resu
 }
 
 /// The ticket in an argument: itself, in a file, or on standard input.
-fn read_ticket(argument: &str) -> Result<Ticket, Failure> {
+pub(crate) fn read_ticket(argument: &str) -> Result<Ticket, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::usage(format!("cannot read the ticket in {argument}: {error}"), "")
             .because("ticket_undecodable")

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use culvert_node::control::listen_address;
 
 use super::super::resource::ConfirmArgs;
+use crate::config::source::VariableArgs;
 use crate::duration;
 use crate::node::NodeArgs;
 
@@ -62,8 +63,37 @@ pub struct WhichArgs {
     pub name: Option<String>,
 }
 
-/// Arguments of `node create`.
+/// Arguments of `run`.
 #[derive(Debug, Args)]
+pub struct RunFileArgs {
+    /// The configuration: YAML or JSON; - for standard input.
+    #[arg(
+        value_name = "FILE",
+        required_unless_present = "file",
+        conflicts_with = "file"
+    )]
+    pub path: Option<String>,
+    /// The same.
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<String>,
+    /// Variables of the configuration.
+    #[command(flatten)]
+    pub variables: VariableArgs,
+}
+
+impl From<&RunFileArgs> for CreateArgs {
+    fn from(args: &RunFileArgs) -> Self {
+        Self {
+            configuration: args.file.clone().or(args.path.clone()),
+            variables: args.variables.clone(),
+            foreground: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// Arguments of `node create`.
+#[derive(Debug, Default, Args)]
 pub struct CreateArgs {
     /// What to call it, or a configuration file that describes it [default: default]
     #[arg(value_name = "NAME|FILE")]
@@ -71,9 +101,9 @@ pub struct CreateArgs {
     /// Configuration of the node and everything it is to have: YAML, or a file with it.
     #[arg(long, value_name = "YAML|FILE", visible_alias = "node-config")]
     pub configuration: Option<String>,
-    /// Value of a variable in the configuration; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = crate::given::pair)]
-    pub variable: Vec<(String, String)>,
+    /// Variables of the configuration.
+    #[command(flatten)]
+    pub variables: VariableArgs,
     /// Become a member of a project by this ticket first: the ticket, or a file with it.
     #[arg(
         long,
