@@ -17,7 +17,7 @@ use crate::commands::bench::BenchCommand;
 use crate::commands::completion::{CompletionArgs, ManpagesArgs};
 use crate::commands::doctor::DoctorArgs;
 use crate::commands::message::MessageCommand;
-use crate::commands::node::{LogsArgs, NodeNoun, RunFileArgs, StopArgs, WhichArgs};
+use crate::commands::node::{LogsArgs, NodeNoun, StopArgs, WhichArgs};
 use crate::commands::project_member::MemberCommand;
 use crate::commands::relay::RelayCommand;
 use crate::commands::resource::ConfirmArgs;
@@ -29,6 +29,7 @@ use crate::commands::tcp_connection::ConnectionCommand;
 use crate::commands::tcp_inlet::InletCommand;
 use crate::commands::tcp_listener::ListenerCommand;
 use crate::commands::tcp_outlet::OutletCommand;
+use crate::config::command::CheckArgs;
 use crate::credential::CredentialCommand;
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
@@ -111,6 +112,15 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a node from a configuration file in the foreground, as service managers and containers do.
+    #[command(after_help = crate::config::start::AFTER_HELP)]
+    Run(crate::config::start::RunArgs),
+    /// Say what applying a configuration file to a running node would change.
+    #[command(after_help = AFTER_HELP)]
+    Diff(crate::config::start::DiffArgs),
+    /// Say what is wrong with a configuration file, without using it.
+    #[command(after_help = crate::config::command::AFTER_HELP)]
+    Check(CheckArgs),
     /// Make, show, renew and compare identities.
     #[command(subcommand, after_help = AFTER_HELP)]
     Identity(IdentityCommand),
@@ -141,9 +151,6 @@ pub enum Command {
     /// Make, show, start and stop nodes; or run services for other nodes in the foreground.
     #[command(after_help = node::EXAMPLE)]
     Node(Box<NodeNoun>),
-    /// Run the node that a file describes in the foreground, as containers and systemd want it: the same
-    /// as `node create --foreground FILE`.
-    Run(RunFileArgs),
     /// Start a node in the background: the same as `node start`.
     Start(WhichArgs),
     /// Stop a node: the same as `node stop`.

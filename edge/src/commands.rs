@@ -50,7 +50,6 @@ pub fn run(store: &Store, command: &Command, output: Output) -> Result<ExitCode,
     let done = match command {
         Command::Enroll(args) => crate::project::enroll_here(store, args, output),
         Command::Node(noun) => node::run(store, noun, output),
-        Command::Run(args) => node::create(store, &args.into(), output),
         Command::Start(which) => node::start(store, which, output),
         Command::Stop(args) => node::stop(store, args, output),
         Command::Logs(args) => node::logs(store, args, output),

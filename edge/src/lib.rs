@@ -82,6 +82,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let store = Store::open(cli.home.clone())?.with_unlock(cli.unlock.unlock());
     let store = vault::with_services(store);
     let done = match &cli.command {
+        Command::Check(args) => return config::command::run(&store, args, cli.output),
+        Command::Run(args) => config::start::run(&store, args, cli.output),
+        Command::Diff(args) => config::start::diff(&store, args, cli.output),
         Command::Policy(command) => return policy::run(&store, command, cli.output),
         Command::Credential(command) => credential::run(&store, command, cli.output),
         Command::Identity(command) => identity::run(&store, command, cli.output),

@@ -20,7 +20,7 @@ use crate::output::Output;
 use crate::store::Store;
 
 pub use args::{
-    CreateArgs, DeleteArgs, LogsArgs, NodeCommand, NodeNoun, RunFileArgs, StopArgs, WhichArgs,
+    CreateArgs, DeleteArgs, LogsArgs, NodeCommand, NodeNoun, StopArgs, WhichArgs,
 };
 pub use create::create;
 

@@ -9,6 +9,8 @@
 
 mod carry;
 mod say;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::io;

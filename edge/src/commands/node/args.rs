@@ -63,37 +63,8 @@ pub struct WhichArgs {
     pub name: Option<String>,
 }
 
-/// Arguments of `run`.
-#[derive(Debug, Args)]
-pub struct RunFileArgs {
-    /// The configuration: YAML or JSON; - for standard input.
-    #[arg(
-        value_name = "FILE",
-        required_unless_present = "file",
-        conflicts_with = "file"
-    )]
-    pub path: Option<String>,
-    /// The same.
-    #[arg(long, short, value_name = "FILE")]
-    pub file: Option<String>,
-    /// Variables of the configuration.
-    #[command(flatten)]
-    pub variables: VariableArgs,
-}
-
-impl From<&RunFileArgs> for CreateArgs {
-    fn from(args: &RunFileArgs) -> Self {
-        Self {
-            configuration: args.file.clone().or(args.path.clone()),
-            variables: args.variables.clone(),
-            foreground: true,
-            ..Self::default()
-        }
-    }
-}
-
 /// Arguments of `node create`.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 pub struct CreateArgs {
     /// What to call it, or a configuration file that describes it [default: default]
     #[arg(value_name = "NAME|FILE")]
@@ -147,6 +118,10 @@ pub struct CreateArgs {
     /// MiB that messages under way may take [default: a quarter of the memory, at most 1024]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(32..))]
     pub max_memory: Option<u32>,
+    /// Log when each connection opens and ends, with a trace id that is the same at both ends of a portal
+    /// if both have this. The id travels in clear, in the form of W3C traceparent.
+    #[arg(long)]
+    pub trace: bool,
     /// How long streams have to end in once the node is told to stop [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub drain: Option<Duration>,
