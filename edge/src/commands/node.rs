@@ -19,9 +19,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::store::Store;
 
-pub use args::{
-    CreateArgs, DeleteArgs, LogsArgs, NodeCommand, NodeNoun, StopArgs, WhichArgs,
-};
+pub use args::{CreateArgs, DeleteArgs, LogsArgs, NodeCommand, NodeNoun, StopArgs, WhichArgs};
 pub use create::create;
 
 /// How long a node may take to say that it is there.
