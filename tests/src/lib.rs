@@ -10,12 +10,14 @@
 //!   [`taps`] puts one on each.
 //! * [`nat`] is a network for UDP that loses what it is told to.
 //! * [`netns`] makes networks with real NATs, where it may.
+//! * [`http`] asks management listeners.
 //! * [`metrics`] and [`proc`] look at a process from outside.
 //!
 //! A helper that cannot do what a test asked for panics and says why: that fails the test.
 
 pub mod bins;
 pub mod chain;
+pub mod http;
 pub mod metrics;
 pub mod nat;
 pub mod net;
