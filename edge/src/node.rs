@@ -164,6 +164,7 @@ impl NodeArgs {
             portal_window: 1 << 20,
             no_extensions: false,
             skip_handshake: false,
+            trace: false,
         }
     }
 

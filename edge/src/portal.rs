@@ -130,7 +130,7 @@ pub fn inlet(store: &Store, args: &InletArgs, output: Output) -> Result<(), Fail
 
 /// How long the relay may take nothing. Longer than the relay's own patience with whoever holds this
 /// edge up: the relay closes that one, and the edge must not lose its link and name meanwhile.
-const STALL_TIMEOUT_MS: u64 = 60_000;
+pub(crate) const STALL_TIMEOUT_MS: u64 = 60_000;
 
 /// Everything a portal needs before its node starts.
 pub(crate) struct Ready {
@@ -139,6 +139,8 @@ pub(crate) struct Ready {
     signals: signal_hook::iterator::Signals,
     metrics_wanted: Option<SocketAddr>,
     metrics: Option<Server>,
+    /// Whether streams are traced.
+    trace: bool,
 }
 
 impl Ready {
@@ -157,6 +159,7 @@ impl Ready {
                 },
             },
             signals,
+            trace: run.trace,
             metrics_wanted: run.metrics,
             metrics: None,
         })
@@ -166,6 +169,11 @@ impl Ready {
         &mut self,
         setup: impl Fn(&Shard) + Clone + Send + 'static,
     ) -> Result<Node, Failure> {
+        let trace = self.trace;
+        let setup = move |shard: &Shard| {
+            shard.trace_streams(trace);
+            setup(shard);
+        };
         let node = Node::start(&self.config, setup).map_err(|error| {
             let hint = "see the message; `ulimit -l` shows the limit of locked memory";
             Failure::new(format!("cannot start: {error}"), hint)
@@ -254,7 +262,7 @@ pub(crate) fn add(
 }
 
 /// The services that peers use to find out whether this node is alive.
-fn open_services(shard: &Shard, plain: bool) {
+pub(crate) fn open_services(shard: &Shard, plain: bool) {
     let services: [(&[u8], Rc<dyn Worker>); 2] =
         [(ECHO, Rc::new(Echo)), (UPPERCASE, Rc::new(Uppercase))];
     for (name, worker) in services {
@@ -360,7 +368,7 @@ fn plan(args: &InletArgs) -> Result<PathPlan, Failure> {
 }
 
 /// A plan as text.
-fn describe(plan: &PathPlan) -> String {
+pub(crate) fn describe(plan: &PathPlan) -> String {
     let mut text = format!("{}:{}", plan.host, plan.port);
     let hop = |text: &mut String, kind: &str, hop: &[u8]| {
         text.push_str(" => ");

@@ -1,7 +1,10 @@
 //! What a long-running command needs of the operating system: signals, files, sockets, logs.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use culvert_node::{control, logging};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -26,10 +29,55 @@ pub fn start_logging() -> Result<(), Failure> {
     // Fails only if there is a subscriber already, which then serves as well.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(logging::filter::<EnvFilter>()?)
-        .with_writer(io::stderr)
+        .with_writer(|| Log)
         .with_ansi(logging::in_colour())
         .try_init();
     Ok(())
+}
+
+/// Most bytes of a log before it is moved aside.
+const LONGEST_LOG: u64 = 10 << 20;
+
+/// The file that standard error is, and how much was written to it.
+static LOG_FILE: Mutex<Option<(PathBuf, u64)>> = Mutex::new(None);
+
+/// Says that standard error is this file, which was opened for appending: when it gets long, what is
+/// in it is moved to one of the same name with `.1` at its end.
+pub fn keep_log(path: &Path) {
+    let length = std::fs::metadata(path).map_or(0, |data| data.len());
+    let mut file = LOG_FILE.lock().unwrap_or_else(PoisonError::into_inner);
+    *file = Some((path.to_owned(), length));
+}
+
+/// Standard error, which may be a file that is kept short.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = io::stderr().write(bytes)?;
+        let mut file = LOG_FILE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((path, length)) = file.as_mut() {
+            *length += written as u64;
+            if *length > LONGEST_LOG {
+                // What is lost when that fails is old.
+                let _ = move_aside(path);
+                *length = 0;
+            }
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// The file stays, because standard error is it.
+fn move_aside(path: &Path) -> io::Result<()> {
+    let (new, old) = (path.with_extension("log.new"), path.with_extension("log.1"));
+    let copied = std::fs::copy(path, &new).and_then(|_| std::fs::rename(&new, &old));
+    OpenOptions::new().write(true).open(path)?.set_len(0)?;
+    copied
 }
 
 /// The signals that ask a process to end.
@@ -60,17 +108,23 @@ pub fn listen(at: &HostPort) -> Result<TcpListener, Failure> {
         };
         Failure::new(format!("cannot listen on {at}: {error}"), hint)
     };
-    let mut last = io::Error::other("the host has no address");
-    for address in (at.host.as_str(), at.port)
-        .to_socket_addrs()
-        .map_err(failed)?
-    {
-        match control::once_free(|| listen_on(address)) {
+    control::once_free(|| listen_now(at)).map_err(failed)
+}
+
+/// The same, without waiting for an address that may become free in a moment.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn listen_now(at: &HostPort) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in (at.host.as_str(), at.port).to_socket_addrs()? {
+        match listen_on(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
     }
-    Err(failed(last))
+    Err(last)
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {

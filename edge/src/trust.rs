@@ -51,6 +51,8 @@ pub struct TrustArgs {
     pub resource: Option<String>,
 }
 
+/// Name and type of the resource that is the management of this node from afar.
+const MANAGER: &str = "node-manager";
 /// Name of an outlet's secure channel listener as a resource of policies.
 const LISTENER: &str = "api";
 
@@ -186,6 +188,13 @@ impl Standing {
             false => otherwise,
         };
         Guard::new(&self.policies, name, kind, otherwise)
+    }
+
+    /// What decides who may manage this node from afar: its policies alone.
+    #[must_use]
+    pub fn managers(&self) -> Guard {
+        let kind = ResourceType::Other(MANAGER.to_owned());
+        Guard::new(&self.policies, MANAGER, kind, Otherwise::Nobody)
     }
 
     /// What decides who may have a secure channel with this node.

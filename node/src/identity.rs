@@ -9,7 +9,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use culvert_crypto::Identifier;
 use culvert_crypto::channel::{Endpoint, EndpointError};
+use culvert_crypto::identity::{Identity, IdentityError};
+use culvert_crypto::primitives::curve25519::x25519_public_key;
+use culvert_crypto::purpose_key::{self, PurposeKeyError};
+use culvert_crypto::secret::Secret;
+use culvert_crypto::vault::{KeyType, SigningVault as _, SoftwareVault, VaultError};
+use culvert_proto::credential::PurposePublicKey;
 
+use crate::random;
 use crate::store::{Store, StoreError, Stored};
 
 /// How often the file of the identity is looked at.
@@ -27,7 +34,45 @@ struct Shared {
     generation: AtomicU64,
 }
 
+/// Why no identity could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NewIdentityError {
+    /// No key for its signatures.
+    #[error("cannot make a signing key: {0}")]
+    Key(#[from] VaultError),
+    /// No change history.
+    #[error("cannot make an identity: {0}")]
+    Identity(#[from] IdentityError),
+    /// No attestation of its channel key.
+    #[error("cannot attest the key for secure channels: {0}")]
+    Attestation(#[from] PurposeKeyError),
+    /// It cannot be shown in handshakes.
+    #[error("cannot use the identity: {0}")]
+    Endpoint(#[from] EndpointError),
+}
+
+/// How long an identity in memory can be used, in seconds: ten years.
+const LIFE_S: u64 = 10 * 365 * 24 * 3600;
+
 impl OwnIdentity {
+    /// A new identity that is kept in memory only: it ends with the process, and its signing key is
+    /// forgotten at once. One that is to last comes out of a [`Store`].
+    ///
+    /// # Errors
+    ///
+    /// [`NewIdentityError`].
+    pub fn temporary() -> Result<Self, NewIdentityError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now_s = now.map_or(0, |since| since.as_secs());
+        let mut vault = SoftwareVault::new();
+        let key = vault.generate(KeyType::Ed25519, &Secret::new(random::bytes()))?;
+        let identity = Identity::create(&vault, &key, now_s, now_s + LIFE_S)?;
+        let secret = Secret::new(random::bytes());
+        let public = PurposePublicKey::SecureChannel(x25519_public_key(&secret));
+        let attestation = purpose_key::attest(&vault, &identity, &public, now_s)?;
+        Ok(Endpoint::new(&identity, secret, attestation, Vec::new())?.into())
+    }
+
     /// What handshakes show from now on.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {

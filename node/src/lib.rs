@@ -8,8 +8,15 @@
 //! ```
 //!
 //! Each shard owns its links, channels and streams; messages cross shards only by handing over
-//! their buffer. Start a [`node::Node`], add [`worker::Worker`]s in its setup, and build portals
-//! from [`portal`] and [`session`].
+//! their buffer.
+//!
+//! * Start a [`node::Node`] and add [`worker::Worker`]s in its setup.
+//! * Who it is: [`identity::OwnIdentity`], in memory or out of a [`store::Store`]. Who may be at the
+//!   other end of a [`channel`], and who may use what: `Trust` and [`policy`].
+//! * Sessions ([`session`]) keep links, channels, registrations and paths up; [`portal`]s carry TCP.
+//! * [`inspect`] and [`metrics`] tell what it is doing.
+//!
+//! Whole programs are in `node/examples`; `docs/library.md` leads through them.
 #![warn(missing_docs)]
 
 mod accept;
@@ -21,6 +28,7 @@ mod queue;
 mod random;
 mod sys;
 mod table;
+mod trace;
 
 pub mod authority;
 pub mod channel;
@@ -47,6 +55,9 @@ pub mod store;
 pub mod udp;
 pub mod worker;
 
+pub use culvert_crypto as crypto;
+pub use culvert_crypto::Identifier;
+pub use culvert_proto as proto;
 pub use histories::SeenHistories;
 pub use notify::Gate;
 pub use random::bytes as random_bytes;

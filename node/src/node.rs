@@ -29,7 +29,7 @@ const RING: u32 = 1024;
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// What a node is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NodeConfig {
     /// Threads; 0 for one per core.
     pub shards: usize,
@@ -153,6 +153,44 @@ impl Node {
         }
     }
 
+    /// Runs a task on a shard and waits for what it gives, however long it takes. Blocks: not for the
+    /// thread of a shard.
+    ///
+    /// # Errors
+    ///
+    /// When the shard has ended, or ends before the task does.
+    pub fn run<T, F>(
+        &self,
+        shard: usize,
+        task: impl FnOnce(Shard) -> F + Send + 'static,
+    ) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+    {
+        let (answer, answers) = mpsc::channel();
+        self.on_shard(shard, move |shard| {
+            let task = task(shard.clone());
+            shard.spawn(async move { drop(answer.send(task.await)) });
+        })?;
+        let ended = || io::Error::other("the shard has ended");
+        answers.recv().map_err(|_| ended())
+    }
+
+    /// What looks into the node, from any thread.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(self.inboxes.clone())
+    }
+
+    /// What the node has open now: [`Inspector::inspect`].
+    ///
+    /// # Errors
+    ///
+    /// When a shard does not answer within `limit`.
+    pub fn inspect(&self, limit: Duration) -> io::Result<Inspection> {
+        self.inspector().inspect(limit)
+    }
+
     /// What asks the shards whether they are there, from any thread.
     pub fn pulse(&self) -> Pulse {
         Pulse::new(self.inboxes.clone())
@@ -212,20 +250,6 @@ impl Node {
         let cut = self.counters.iter().map(|of| of.streams.get()).sum();
         self.shutdown();
         cut
-    }
-
-    /// What looks into the node, from any thread.
-    pub fn inspector(&self) -> Inspector {
-        Inspector::new(self.inboxes.clone())
-    }
-
-    /// What the node has open now: [`Inspector::inspect`].
-    ///
-    /// # Errors
-    ///
-    /// When a shard does not answer within `limit`.
-    pub fn inspect(&self, limit: Duration) -> io::Result<Inspection> {
-        self.inspector().inspect(limit)
     }
 
     /// Closes channels so that peers know, then ends the threads.
@@ -320,7 +344,7 @@ fn accept_links(shard: &Shard, listener: TcpListener, stop: Stop) -> io::Result<
     let listener = monoio::net::TcpListener::from_std(listener)?;
     let (shard, draining) = (shard.clone(), shard.draining().clone());
     monoio::spawn(async move {
-        accept(&listener, &stop, &draining, |socket| shard.accept(socket)).await;
+        accept(listener, &stop, &draining, |socket| shard.accept(socket)).await;
     });
     Ok(())
 }

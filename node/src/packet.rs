@@ -1,9 +1,11 @@
 //! A routed message inside the node.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use bytes::{Buf, BytesMut};
 use culvert_crypto::Identifier;
+use culvert_proto::cbor;
 use culvert_proto::flow_control::FlowId;
 use culvert_proto::frame;
 use culvert_proto::message::{self, Layout};
@@ -12,10 +14,12 @@ use culvert_proto::route::{Route, RouteView};
 use culvert_proto::udp;
 
 use crate::buffer::{HEADROOM, Pool, TAILROOM};
+use crate::channel::Channel;
 use crate::key::{Key, LocalAddress};
 use crate::metrics::Counters;
 use crate::reason::Refusal;
 use crate::shard::Shard;
+use crate::trace::Trace;
 
 /// Most layers (channels inside channels) one received message may unfold into.
 pub(crate) const MAX_DEPTH: u8 = 8;
@@ -50,9 +54,17 @@ pub struct Packet {
     /// The authenticated peer whose channel it came through (`protocol/02-routing.md` 7).
     pub identity: Option<Identifier>,
     pub(crate) depth: u8,
+    /// The trace it belongs to, written where it leaves the node; of messages that open a stream.
+    pub(crate) trace: Option<Trace>,
 }
 
 impl Packet {
+    /// The channel that it came through, if it came through one of this shard.
+    #[must_use]
+    pub fn channel(&self, shard: &Shard) -> Option<Rc<Channel>> {
+        self.via.and_then(|via| shard.channel(via.key))
+    }
+
     /// Reads the message at `head` of a buffer; everything behind the message is cut off.
     pub(crate) fn parse(mut buffer: BytesMut, head: usize) -> Result<Self, message::MessageError> {
         let layout = Layout::parse(&buffer[head..])?;
@@ -65,6 +77,7 @@ impl Packet {
             producer: None,
             identity: None,
             depth: 0,
+            trace: None,
         })
     }
 
@@ -226,6 +239,31 @@ impl Packet {
         Ok(())
     }
 
+    /// The trace that the message, or the one it came in, belongs to, where this node traces streams.
+    pub(crate) fn seen_trace(&self, shard: &Shard) -> Option<Trace> {
+        if !shard.traces_streams() {
+            return None;
+        }
+        let field = || self.layout.tracing(self.message()).and_then(Trace::parse);
+        self.trace.or_else(field)
+    }
+
+    /// Appends the tracing field, if there is something to say and nobody has said anything.
+    fn write_trace(&mut self) -> Result<(), Refusal> {
+        let Some(trace) = self.trace.take() else {
+            return Ok(());
+        };
+        if self.buffer[self.head] == 0x83 {
+            let mut field = Vec::new();
+            cbor::put_text(&mut field, &trace.field());
+            self.buffer[self.head] = 0x84;
+            self.buffer.extend_from_slice(&field);
+            let layout = Layout::parse(self.message());
+            self.layout = layout.map_err(|_| Refusal::MessageTooLong)?;
+        }
+        Ok(())
+    }
+
     /// The frame to send on a link: the first `pop` onward hops replaced by `push`, way it came
     /// written, length in front. One buffer when the new head fits in front of the unchanged rest, otherwise the head
     /// in a buffer of its own: the payload is never moved.
@@ -235,6 +273,7 @@ impl Packet {
         push: RouteView<'_>,
         pool: &Pool,
     ) -> Result<(Option<BytesMut>, BytesMut), Refusal> {
+        self.write_trace()?;
         let via = self.via.map(|v| v.encoded());
         let rewrite = self.rewrite(pop, push, via.as_ref().map_or(&[], |v| v));
         let prefix = rewrite

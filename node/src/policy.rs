@@ -137,6 +137,17 @@ impl Policies {
         denials.push_back(denied);
     }
 
+    /// The canonical text of the policy that counts for a resource, if one is set; one that cannot be
+    /// read is shown as why.
+    #[must_use]
+    pub fn text(&self, resource: &str, kind: &ResourceType) -> Option<String> {
+        let set = self.set();
+        set.find(resource, kind).map(|found| match found {
+            Ok(policy) => policy.canonical(),
+            Err(error) => format!("nobody: {error}"),
+        })
+    }
+
     fn set(&self) -> Arc<PolicySet> {
         let set = self.0.set.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&set)
@@ -280,7 +291,7 @@ impl Guard {
     }
 
     /// Decides about the peer of a channel; counts and logs a denial.
-    pub(crate) fn admits(&self, shard: &Shard, channel: Option<&Channel>) -> bool {
+    pub fn admits(&self, shard: &Shard, channel: Option<&Channel>) -> bool {
         let decision = match channel {
             Some(channel) => self.decide(Subject {
                 identifier: channel.peer(),

@@ -24,6 +24,16 @@ pub fn edge() -> PathBuf {
     directory().join("culvert-edge")
 }
 
+/// An example of `culvert-node`.
+pub fn example(name: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    let make = || match env::var_os(DIRECTORY_VARIABLE) {
+        Some(directory) => PathBuf::from(directory),
+        None => build(&["-p", "culvert-node", "--examples"]),
+    };
+    DIRECTORY.get_or_init(make).join("examples").join(name)
+}
+
 /// Root of the project, where the workspace's `Cargo.toml` is.
 pub fn project_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -39,12 +49,16 @@ pub fn cargo() -> PathBuf {
 /// Directory of the binaries, which are brought up to date once per process.
 fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(|| env::var_os(DIRECTORY_VARIABLE).map_or_else(build, PathBuf::from))
+    let make = || match env::var_os(DIRECTORY_VARIABLE) {
+        Some(directory) => PathBuf::from(directory),
+        None => build(&["-p", "culvert-relay", "-p", "culvert-edge"]),
+    };
+    DIRECTORY.get_or_init(make)
 }
 
-/// Runs `cargo build` for both binaries, in the profile and target directory of this executable.
+/// Runs `cargo build` for `what`, in the profile and target directory of this executable.
 /// Cargo itself decides whether anything is stale. A lock file lets test processes take turns.
-fn build() -> PathBuf {
+fn build(what: &[&str]) -> PathBuf {
     let executable = env::current_exe().expect("path of the running test");
     let profile_directory = executable
         .ancestors()
@@ -63,14 +77,8 @@ fn build() -> PathBuf {
 
     let mut cargo = Command::new(cargo());
     cargo
-        .args([
-            "build",
-            "--locked",
-            "-p",
-            "culvert-relay",
-            "-p",
-            "culvert-edge",
-        ])
+        .args(["build", "--locked"])
+        .args(what)
         .current_dir(project_root())
         .env("CARGO_TARGET_DIR", target);
     match profile_directory.file_name().and_then(|name| name.to_str()) {

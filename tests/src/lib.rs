@@ -10,12 +10,14 @@
 //!   [`taps`] puts one on each.
 //! * [`nat`] is a network for UDP that loses what it is told to.
 //! * [`netns`] makes networks with real NATs, where it may.
-//! * [`http`] asks management listeners.
-//! * [`metrics`] and [`proc`] look at a process from outside.
+//! * [`metrics`] and [`proc`] look at a process from outside; [`http`] and [`socket`] ask its management listener,
+//!   and [`browser`] looks at its status page.
+//! * [`transcript`] pins what commands print.
 //!
 //! A helper that cannot do what a test asked for panics and says why: that fails the test.
 
 pub mod bins;
+pub mod browser;
 pub mod chain;
 pub mod http;
 pub mod metrics;
@@ -26,8 +28,10 @@ pub mod postgres;
 pub mod proc;
 pub mod process;
 pub mod service;
+pub mod socket;
 pub mod tap;
 pub mod taps;
+pub mod transcript;
 pub mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -19,10 +19,18 @@ pub struct Samples(BTreeMap<String, f64>);
 /// # Panics
 /// When there is no answer or it is not a 200.
 pub fn scrape(address: SocketAddr) -> Samples {
+    Samples::parse(&text(address))
+}
+
+/// The text at `http://address/metrics`.
+///
+/// # Panics
+/// When there is no answer or it is not a 200.
+pub fn text(address: SocketAddr) -> String {
     let text = get(address, "/metrics");
     let (head, body) = text.split_once("\r\n\r\n").expect("an HTTP answer");
     assert!(head.starts_with("HTTP/1.1 200"), "metrics: {head}");
-    Samples::parse(body)
+    body.to_owned()
 }
 
 /// One plain HTTP request; returns head and body as text.

@@ -73,6 +73,12 @@ fn denied(at: SocketAddr) -> f64 {
     metrics::scrape(at).count("policy_denied")
 }
 
+/// Denials of resources of one type.
+fn denials(at: SocketAddr, kind: &str) -> f64 {
+    let name = format!("culvert_policy_denials_total{{resource_type=\"{kind}\"}}");
+    metrics::scrape(at).get(&name)
+}
+
 #[test]
 fn attributes_decide_who_gets_in() {
     let _turn = alone();
@@ -90,6 +96,7 @@ fn attributes_decide_who_gets_in() {
     assert_eq!(denied(outlet.metrics), 1.0);
     is_kept_out(&inlet(&other, &relay, &owner, &[]));
     assert_eq!(denied(outlet.metrics), 2.0);
+    assert_eq!(denials(outlet.metrics, "tcp-outlet"), 2.0);
     // What somebody else says does not count, nor what was said about somebody else.
     let impostor = Issuer::new();
     let forged = impostor.issue(&other, &["component=web"], &[]);
@@ -200,6 +207,9 @@ fn names_are_registered_by_attribute() {
         let reason = event.text("reason");
         assert!(reason.contains("may not register"), "{reason}");
     }
+    // Each asked at least once.
+    let before = denials(relay.metrics, "relay");
+    assert!(before >= 2.0, "{before}");
     for enough in ["ockam-relay=db", "ockam-relay=*"] {
         let outlet = start(enough);
         outlet.process.event("registered");
@@ -214,6 +224,7 @@ fn names_are_registered_by_attribute() {
     assert!(output.status.success(), "{output:?}");
     let event = outlet.process.event("down");
     assert!(!event.text("reason").is_empty());
+    assert!(denials(relay.metrics, "relay") > before);
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! From what the manager says to what the caller is told.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use culvert_manage::problem::{Kind, Problem};
 use serde::Serialize;
 use utoipa::IntoResponses;
+use utoipa::openapi::{Ref, RefOr, Response as Described};
 
 use super::Api;
 use crate::daemon::Manager;
@@ -15,40 +18,65 @@ use crate::model::Created;
 /// What a handler gives.
 pub(super) type Answer = Result<Response, Problem>;
 
-/// The problems that any request may end with.
-#[derive(IntoResponses)]
-#[allow(dead_code, reason = "it describes answers and is never made")]
-pub(super) enum Refused {
-    /// Something in the request makes no sense; the message names it.
-    #[response(status = 400)]
-    Invalid(Problem),
-    /// The bearer token is missing or another one (TCP only).
-    #[response(status = 401)]
-    Unauthenticated(Problem),
-    /// The caller, or this node at its authority, may not do this.
-    #[response(status = 403)]
-    Denied(Problem),
-    /// There is no node or nothing of this name.
-    #[response(status = 404)]
-    NotFound(Problem),
-    /// The path is right, but not with this method.
-    #[response(status = 405)]
-    Method(Problem),
-    /// It is there already and is another one, or what it needs is taken.
-    #[response(status = 409)]
-    Conflict(Problem),
-    /// More than 256 KiB.
-    #[response(status = 413)]
-    TooLarge(Problem),
-    /// It could not be done, for example for lack of disk space.
-    #[response(status = 500)]
-    Failed(Problem),
-    /// Whom it takes does not answer, or too much is asked at once.
-    #[response(status = 503)]
-    Unavailable(Problem),
-    /// It took too long.
-    #[response(status = 504)]
-    TimedOut(Problem),
+/// The problems that any request may end with, by what they are called in the document.
+pub(super) struct Refused;
+
+impl Refused {
+    /// Status, name and description.
+    pub(super) const ALL: [(&'static str, &'static str, &'static str); 10] = [
+        (
+            "400",
+            "Invalid",
+            "Something in the request makes no sense; the message names it.",
+        ),
+        (
+            "401",
+            "Unauthenticated",
+            "The bearer token is missing or another one (TCP only).",
+        ),
+        (
+            "403",
+            "Denied",
+            "The caller, or this node at its authority, may not do this.",
+        ),
+        (
+            "404",
+            "NotFound",
+            "There is no node or nothing of this name.",
+        ),
+        (
+            "405",
+            "WrongMethod",
+            "The path is right, but not with this method.",
+        ),
+        (
+            "409",
+            "Conflict",
+            "It is there already and is another one, or what it needs is taken.",
+        ),
+        ("413", "TooLarge", "More than 256 KiB."),
+        (
+            "500",
+            "Failed",
+            "It could not be done, for example for lack of disk space.",
+        ),
+        (
+            "503",
+            "Unavailable",
+            "Whom it takes does not answer, or too much is asked at once.",
+        ),
+        ("504", "TimedOut", "It took too long."),
+    ];
+}
+
+impl IntoResponses for Refused {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let of = |(status, name, _): (&str, _, _)| {
+            let described = Ref::from_response_name(name);
+            (status.to_owned(), RefOr::Ref(described))
+        };
+        Self::ALL.into_iter().map(of).collect()
+    }
 }
 
 impl Api {

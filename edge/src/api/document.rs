@@ -3,10 +3,11 @@
 use axum::Json;
 use culvert_manage::problem::{Kind, Problem};
 use utoipa::OpenApi;
-use utoipa::openapi::OpenApi as Described;
+use utoipa::openapi::{ContentBuilder, OpenApi as Described, Ref, RefOr, ResponseBuilder, Schema};
 
+use super::answers::Refused;
 use super::{
-    VERSION, config, credentials, identities, members, messages, node, policies, relays,
+    VERSION, config, credentials, events, identities, members, messages, node, policies, relays,
     secure_channels, tcp_connections, tcp_inlets, tcp_listeners, tcp_outlets, tickets,
 };
 
@@ -42,9 +43,9 @@ struct Common;
 /// The document, version 3.1 of OpenAPI.
 #[must_use]
 pub fn document() -> Described {
-    let mut all = Common::openapi();
-    VERSION.clone_into(&mut all.info.version);
-    [
+    let mut common = Common::openapi();
+    VERSION.clone_into(&mut common.info.version);
+    let mut all = [
         node::Document::openapi(),
         tcp_inlets::Document::openapi(),
         tcp_outlets::Document::openapi(),
@@ -58,10 +59,29 @@ pub fn document() -> Described {
         tickets::Document::openapi(),
         members::Document::openapi(),
         messages::Document::openapi(),
+        events::Document::openapi(),
         config::Document::openapi(),
     ]
     .into_iter()
-    .fold(all, |all, one| all.nest("/v1", one))
+    .fold(common, |all, one| all.nest("/v1", one));
+    let components = all.components.get_or_insert_default();
+    for (_, name, description) in Refused::ALL {
+        let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
+        let refused = ResponseBuilder::new()
+            .description(description)
+            .content("application/json", problem.build());
+        components
+            .responses
+            .insert(name.to_owned(), refused.build().into());
+    }
+    // Views are a spec and more: with this nothing would be a view. Requests with fields that are
+    // not known are refused all the same.
+    for schema in components.schemas.values_mut() {
+        if let RefOr::T(Schema::Object(object)) = schema {
+            object.additional_properties = None;
+        }
+    }
+    all
 }
 
 pub(super) async fn show() -> Json<Described> {

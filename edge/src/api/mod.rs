@@ -10,6 +10,7 @@
 //! | [`spelling`] | what Ockam's control API calls things |
 //! | [`resource`] | the five operations that resources have in common |
 //! | [`document`] | the OpenAPI document, made from the types and handlers |
+//! | [`remote`] | Ockam's CBOR requests, inside of authenticated secure channels |
 //!
 //! All others are one resource each. Names and bodies follow Ockam's control API; `docs/api.md` says
 //! what differs.
@@ -18,6 +19,7 @@ mod answers;
 mod config;
 mod credentials;
 pub mod document;
+mod events;
 mod given;
 mod identities;
 mod members;
@@ -25,6 +27,7 @@ mod messages;
 mod node;
 mod policies;
 mod relays;
+pub mod remote;
 mod resource;
 mod secure_channels;
 mod spelling;
@@ -84,6 +87,7 @@ fn routes() -> Router<Api> {
         tickets::routes(),
         members::routes(),
         messages::routes(),
+        events::routes(),
         config::routes(),
     ];
     all.into_iter().fold(Router::new(), Router::merge)

@@ -147,7 +147,7 @@ fn in_short(manager: &Manager) -> NodeStatus {
 pub(super) struct Worker {
     /// The address, as in `/service/ADDRESS`.
     pub(super) address: String,
-    /// `tcp-outlet`, `echo`, `secure-channel-listener`, `node-manager`, `secure-channel` or
+    /// `tcp-outlet`, `echo`, `uppercase`, `secure-channel-listener`, `node-manager`, `secure-channel` or
     /// `tcp-connection`.
     pub(super) r#type: &'static str,
 }
@@ -161,6 +161,7 @@ pub(super) fn offered(view: &NodeView) -> Vec<Worker> {
     let mut all = vec![
         worker("api", "secure-channel-listener"),
         worker("echo", "echo"),
+        worker("uppercase", "uppercase"),
         worker(culvert_proto::request::NODE_MANAGER, "node-manager"),
     ];
     let outlets = view.tcp_outlets.iter();

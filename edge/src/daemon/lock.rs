@@ -1,18 +1,21 @@
 //! One process per node: a locked file that holds the id of the process.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use culvert_manage::problem::Kind;
+use culvert_manage::service::PidLock;
 use culvert_node::store::StoreError;
-use culvert_node::store::file::{FILE_MODE, make_directory};
+use culvert_node::store::file::{DIRECTORY_MODE, make_directory};
 
 use crate::failure::Failure;
 use crate::store::Store;
 
 /// Directory of the nodes below the state directory.
 const NODES: &str = "nodes";
+/// The lock in the directory of a node.
+const LOCK: &str = "lock";
 /// Longest name of a node, in bytes: the path of its socket has to fit into 108.
 const LONGEST_NAME: usize = 48;
 
@@ -37,54 +40,50 @@ pub fn directory(store: &Store, name: &str) -> Result<PathBuf, Failure> {
     }
 }
 
+/// The process that runs a node, if one does.
+///
+/// # Errors
+///
+/// Wrong usage when the name cannot be one.
+pub fn holder(store: &Store, name: &str) -> Result<Option<u32>, Failure> {
+    Ok(PidLock::holder(&directory(store, name)?.join(LOCK)))
+}
+
 /// The right to be, and to change, a node; held until it is dropped.
 #[derive(Debug)]
 pub struct NodeLock {
     name: String,
     directory: PathBuf,
-    _file: File,
+    _lock: PidLock,
 }
 
 impl NodeLock {
-    /// Takes the lock of a node; makes its directory where it is missing.
+    /// Takes the lock of a node; makes its directory where it is missing, and takes rights of others
+    /// away from one that is there.
     ///
     /// # Errors
     ///
-    /// When another process holds it: the message names that.
+    /// Conflict when another process holds it: the message names that.
     pub fn take(store: &Store, name: &str) -> Result<Self, Failure> {
         let directory = directory(store, name)?;
         make_directory(&directory)?;
-        let path = directory.join("lock");
-        let failed = |error| StoreError::Io {
-            what: "lock",
-            path: path.clone(),
-            error,
-        };
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(FILE_MODE)
-            .open(&path)
-            .map_err(failed)?;
-        if file.try_lock().is_err() {
-            let by = holder(&path).map_or_else(String::new, |pid| format!(" (process {pid})"));
-            return Err(Failure::new(
-                format!("the node '{name}' is running already{by}"),
-                format!("stop it with `culvert-edge node stop {name}`, or choose another name"),
-            ));
-        }
-        let write = |file: &mut File| {
-            file.set_len(0)?;
-            file.rewind()?;
-            file.write_all(format!("{}\n", std::process::id()).as_bytes())
-        };
-        write(&mut file).map_err(failed)?;
+        close_to_others(&directory)?;
+        let lock = PidLock::take(&directory.join(LOCK));
+        let lock = lock.map_err(|problem| match problem.kind {
+            Kind::Conflict => {
+                let pid = PidLock::holder(&directory.join(LOCK));
+                let by = pid.map_or_else(String::new, |pid| format!(", as process {pid}"));
+                Failure::conflict(
+                    format!("the node '{name}' is running already{by}"),
+                    format!("stop it with `culvert-edge node stop {name}`, or choose another name"),
+                )
+            }
+            _ => problem.into(),
+        })?;
         Ok(Self {
             name: name.to_owned(),
             directory,
-            _file: file,
+            _lock: lock,
         })
     }
 
@@ -101,13 +100,22 @@ impl NodeLock {
     }
 }
 
-/// The process that a lock names, whether it still holds it or not.
-fn holder(path: &Path) -> Option<u32> {
-    let mut text = String::new();
-    File::open(path)
-        .ok()?
-        .take(32)
-        .read_to_string(&mut text)
-        .ok()?;
-    text.trim().parse().ok()
+/// The directory has a socket and a token in it.
+fn close_to_others(directory: &Path) -> Result<(), Failure> {
+    let failed = |error| StoreError::Io {
+        what: "change the permissions of",
+        path: directory.to_owned(),
+        error,
+    };
+    let mode = fs::metadata(directory)
+        .map_err(failed)?
+        .permissions()
+        .mode()
+        & 0o777;
+    if mode & 0o077 != 0 {
+        let path = directory.display().to_string();
+        tracing::warn!(path, "others could look into it: its mode is 0700 now");
+        fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE)).map_err(failed)?;
+    }
+    Ok(())
 }

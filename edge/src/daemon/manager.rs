@@ -1,13 +1,17 @@
 //! What a running node has: asked for, changed, told about.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
+use culvert_manage::events::Events;
+use culvert_manage::observe::Observed;
 use culvert_manage::problem::Problem;
+use culvert_node::shard::Shard;
 use serde_json::Value;
 
 use super::NodeLock;
-use super::inner::Inner;
+use super::inner::{Inner, Source, Wake};
+use crate::api::remote;
 use crate::failure::Failure;
 use crate::model::{
     ChannelSpec, ChannelView, ConnectionSpec, ConnectionView, Created, Desired, Differences,
@@ -15,6 +19,7 @@ use crate::model::{
     PolicySpec, RelaySpec, RelayView,
 };
 use crate::store::Store;
+use crate::trust::Standing;
 
 /// A running node with everything it has. Cloning is cheap.
 ///
@@ -30,7 +35,26 @@ impl Manager {
     ///
     /// When the node cannot start. What of its resources cannot is shown as down, and tried again.
     pub fn start(store: &Store, spec: NodeSpec, lock: NodeLock) -> Result<Self, Failure> {
-        Inner::start(store, spec, lock).map(|inner| Self(Arc::new(inner)))
+        let manager = Inner::start(store, spec, lock).map(Self)?;
+        remote::offer(&Distant(Arc::downgrade(&manager.0)), &manager)?;
+        Ok(manager)
+    }
+
+    /// Has every shard do something, and waits until all have.
+    ///
+    /// # Errors
+    ///
+    /// When one does not answer, or the node is ending.
+    pub(crate) fn on_shards<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&Shard) -> T + Clone + Send + 'static,
+    ) -> Result<Vec<T>, Problem> {
+        self.0.on_all(what)
+    }
+
+    /// As whom it runs, and whom it believes.
+    pub(crate) fn standing(&self) -> &Standing {
+        self.0.standing()
     }
 
     /// The node and everything it has.
@@ -48,7 +72,13 @@ impl Manager {
     /// Its state directory.
     #[must_use]
     pub fn store(&self) -> &Store {
-        self.0.store()
+        &self.0.store
+    }
+
+    /// What happens to what it has.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.0.events()
     }
 
     /// All of these, by name.
@@ -393,5 +423,66 @@ impl Manager {
     /// When it was started without one, or the file is wrong; then nothing is changed.
     pub fn reload(&self) -> Result<Differences, Problem> {
         self.0.reload()
+    }
+
+    /// Where the configuration comes from that [`Manager::reload`] applies.
+    pub fn set_source(&self, source: Source) {
+        *self.0.source() = Some(source);
+    }
+
+    /// Where management is served over TCP.
+    pub(super) fn set_http_address(&self, address: Option<String>) {
+        *self.0.http() = address;
+    }
+
+    /// Wakes the process up.
+    pub(super) fn waker(&self) -> mpsc::Sender<Wake> {
+        self.0.wakes.clone()
+    }
+
+    /// What wakes the process up, one after the other, for whoever asks first.
+    pub(super) fn wakes(&self) -> mpsc::IntoIter<Wake> {
+        let mut woken = self.0.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of a second one the sender is gone: there is nothing to wait for.
+        woken
+            .take()
+            .unwrap_or_else(|| mpsc::channel().1)
+            .into_iter()
+    }
+
+    /// What operators see of the node.
+    ///
+    /// # Errors
+    ///
+    /// When it is ending.
+    pub fn observed(&self) -> Result<Observed, Problem> {
+        let manager = self.clone();
+        let observed = self.0.with_node(Observed::new)?;
+        Ok(observed.with_checks(move || manager.readiness()))
+    }
+
+    /// Whether all shards answer.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.0.on_all(|_| ()).is_ok()
+    }
+
+    /// Accepts nothing more, waits for the end of all streams, for so long at most, and ends the node. How
+    /// many streams were broken off.
+    pub fn drain(&self, deadline: Duration) -> u64 {
+        let mut node = self.0.node.write().unwrap_or_else(PoisonError::into_inner);
+        let node = node.take();
+        node.map_or(0, |node| node.drain(deadline, || {}))
+    }
+}
+
+/// A [`Manager`] as long as there are others: for those who work for one.
+#[derive(Clone)]
+pub(crate) struct Distant(Weak<Inner>);
+
+impl Distant {
+    /// The manager, if there still is one.
+    pub(crate) fn get(&self) -> Option<Manager> {
+        self.0.upgrade().map(Manager)
     }
 }

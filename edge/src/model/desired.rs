@@ -81,10 +81,13 @@ pub struct Difference {
     /// `tcp-inlet`, `tcp-outlet`, `relay`, `secure-channel`, `tcp-listener`, `tcp-connection`, `policy`,
     /// `node`.
     pub resource: String,
-    /// Its name.
+    /// Its name; of a policy `resource/NAME` or `type/TYPE`, of a node which of its settings.
     pub name: String,
     /// What is done.
     pub action: Action,
+    /// Whether streams that are open through it end: not where only its policy is another one.
+    #[serde(default)]
+    pub ends_streams: bool,
 }
 
 /// How a node differs from a configuration, in the order in which it is changed.

@@ -6,6 +6,7 @@
 
 mod channel;
 mod desired;
+mod differences;
 mod node;
 mod portal;
 mod state;
@@ -14,6 +15,7 @@ pub use channel::{
     ChannelSpec, ChannelView, ConnectionSpec, ConnectionView, ListenerSpec, ListenerView,
 };
 pub use desired::{Action, Desired, Difference, Differences, PolicySpec};
+pub use differences::{Names, differences};
 pub use node::{HttpSpec, NodeSpec, NodeView, Versions};
 pub use portal::{InletSpec, InletView, OutletSpec, OutletView, RelaySpec, RelayView};
 pub use state::{Change, Created, State, Status};

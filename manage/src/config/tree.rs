@@ -60,6 +60,13 @@ impl Tree {
             .find(|entry| same_key(&entry.key, key))
     }
 
+    /// Takes a key and its value out.
+    pub fn remove(&mut self, key: &str) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.retain(|entry| !same_key(&entry.key, key));
+        }
+    }
+
     /// All keys and values; none if it has no keys.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
@@ -105,6 +112,22 @@ impl Tree {
         Place {
             column: self.place.column + columns + before,
             ..self.place
+        }
+    }
+
+    /// The same as JSON that is read as the same again: all values without parts are text, nothing is
+    /// null, and dollar signs are doubled, as no variables are left.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Scalar(_) if self.is_nothing() => serde_json::Value::Null,
+            Value::Scalar(scalar) => scalar.text.replace('$', "$$").into(),
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => {
+                let pairs = entries.iter();
+                let pairs = pairs.map(|entry| (entry.key.clone(), entry.value.to_json()));
+                serde_json::Value::Object(pairs.collect())
+            }
         }
     }
 

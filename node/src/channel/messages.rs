@@ -12,7 +12,15 @@ use crate::key;
 use crate::packet::{MAX_DEPTH, Packet};
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
+use crate::trace::Trace;
 use crate::worker::Outcome;
+
+/// What is known of the message that a ciphertext is made from.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Around {
+    depth: u8,
+    trace: Option<Trace>,
+}
 
 impl Channel {
     /// Takes a message for the decryptor address.
@@ -114,6 +122,7 @@ impl Channel {
         let moved =
             (!self.initiator && !self.came_by_known_route(&packet)).then(|| packet.return_route());
         let depth = packet.depth + 1;
+        let trace = packet.seen_trace(shard);
         let (mut buffer, range) = packet.into_payload();
         let opened = {
             let mut state = self.state.borrow_mut();
@@ -153,6 +162,7 @@ impl Channel {
                 inside.producer = Some(self.producer);
                 inside.identity = self.peer.get();
                 inside.depth = depth;
+                inside.trace = trace;
                 shard.dispatch(inside)
             }
             Ok(Inner::Close) => {
@@ -213,13 +223,17 @@ impl Channel {
         if depth > MAX_DEPTH {
             return Outcome::Refused(Refusal::TooManyLayers);
         }
+        let around = Around {
+            depth,
+            trace: packet.trace,
+        };
         let head = 8 + inner::PAYLOAD_PREFIX.len();
         let outer = header_len(&self.route.borrow(), &Route::new(), u32::MAX as usize) + frame::LEN;
         let (mut buffer, message) = packet.into_inner(outer + head, 17, shard.counters());
         buffer.extend_from_slice(&inner::PAYLOAD_SUFFIX);
         let start = message.start - head;
         buffer[start + 8..message.start].copy_from_slice(&inner::PAYLOAD_PREFIX);
-        self.seal_and_send(shard, buffer, start, depth)
+        self.seal_and_send(shard, buffer, start, around)
     }
 
     /// Seals the plaintext that lies 8 bytes behind `start` and ends with the buffer.
@@ -228,7 +242,7 @@ impl Channel {
         shard: &Shard,
         mut buffer: bytes::BytesMut,
         start: usize,
-        depth: u8,
+        around: Around,
     ) -> Outcome {
         // What cannot be sent must not use up a nonce: the peer would miss a message.
         let outer = header_len(&self.route.borrow(), &Route::new(), u32::MAX as usize);
@@ -245,7 +259,7 @@ impl Channel {
         }
         let mut packet = Packet::wrap(buffer, start, &self.route.borrow(), &Route::new());
         if let Ok(packet) = &mut packet {
-            packet.depth = depth;
+            (packet.depth, packet.trace) = (around.depth, around.trace);
         }
         shard.dispatch_made(packet)
     }

@@ -20,6 +20,7 @@ use culvert_proto::route::Route;
 use culvert_proto::secure_channel::inner;
 
 pub use listener::{API, ChannelListener, KEY_EXCHANGER};
+use messages::Around;
 
 use crate::identity::OwnIdentity;
 use crate::key::{self, LocalAddress};
@@ -450,7 +451,7 @@ impl Channel {
         let mut buffer = shard.pool().small(head + message.len() + 64);
         buffer.truncate(head);
         buffer.extend_from_slice(message);
-        let outcome = self.seal_and_send(shard, buffer, head - 8, 0);
+        let outcome = self.seal_and_send(shard, buffer, head - 8, Around::default());
         shard.settle(outcome, what);
     }
 

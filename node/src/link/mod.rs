@@ -83,10 +83,10 @@ pub struct Link {
     relieving: Cell<usize>,
     /// Channels with its peer that are up.
     authenticated: Cell<u32>,
-    /// This node has ended its side.
-    leaving: Cell<bool>,
     /// What it did on other shards before, and received on this one.
     past: Cell<Past>,
+    /// This node has ended its side.
+    leaving: Cell<bool>,
 }
 
 /// What a link did so far; goes along when it moves.
@@ -141,11 +141,11 @@ impl Link {
                 progress: Progress::default(),
                 relieving: Cell::new(0),
                 authenticated: Cell::new(0),
-                leaving: Cell::new(false),
                 past: Cell::new(Past {
                     since_ms: shard.now_ms(),
                     ..Past::default()
                 }),
+                leaving: Cell::new(false),
             });
             (Entry::Link(Rc::clone(&link)), link)
         })?;

@@ -32,7 +32,7 @@ const MEMORY_PATIENCE_MS: u64 = 2_000;
 /// Why the reading task stopped.
 enum Stop {
     Close(CloseReason),
-    Move(u8, Packet),
+    Move(Box<(u8, Packet)>),
 }
 
 /// The life of a link.
@@ -71,7 +71,8 @@ pub(super) async fn run(
             link.fd.set(None);
             buffer.release(shard.pool());
         }
-        Stop::Move(to, packet) => {
+        Stop::Move(boxed) => {
+            let (to, packet) = *boxed;
             link.end.set(Some(CloseReason::Moved));
             link.queue.drain();
             shard.remove(link.address.key);
@@ -224,10 +225,7 @@ async fn receive(shard: &Shard, link: &Rc<Link>, frame: BytesMut) -> Option<Stop
             link.waiting.set(false);
             None
         }
-        Outcome::Move(boxed) => {
-            let (to, packet) = *boxed;
-            Some(Stop::Move(to, packet))
-        }
+        Outcome::Move(boxed) => Some(Stop::Move(boxed)),
         Outcome::Close(reason) => Some(Stop::Close(reason)),
     }
 }

@@ -22,6 +22,7 @@ use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::stop::Stop;
 use crate::sys::{self, SocketFd};
+use crate::trace::Trace;
 
 /// How long a client may wait for a path.
 const PATH_TIMEOUT_MS: u64 = 10_000;
@@ -180,7 +181,8 @@ pub struct Inlet {
 
 impl Inlet {
     /// Listens on `socket`; each client becomes a stream on one of the lanes, over its path of that
-    /// moment. When it is stopped the port is free again; its clients end with the lanes.
+    /// moment. When it is stopped the port is free again, unless there is another handle on the socket;
+    /// its clients end with the lanes.
     ///
     /// # Errors
     ///
@@ -197,7 +199,7 @@ impl Inlet {
         let shard = shard.clone();
         let draining = shard.draining().clone();
         let give = move |client| lanes.give(client, shard.now_ms() + PATH_TIMEOUT_MS);
-        monoio::spawn(async move { accept(&listener, &stop, &draining, give).await });
+        monoio::spawn(async move { accept(listener, &stop, &draining, give).await });
         Ok(Self { address })
     }
 }
@@ -239,7 +241,10 @@ pub(super) async fn serve(
         };
         match open(&shard, &config, &path, &paths).await {
             Ok((stream, _entered)) => {
-                shard.counters().opened_after(began.elapsed());
+                // One that ended with its opening may never have been open.
+                if stream.was_opened() {
+                    stream.note_open(&shard, began.elapsed());
+                }
                 return stream.run(shard, client).await;
             }
             Err(Ended::Final) => return reset(&client),
@@ -277,6 +282,7 @@ async fn open(
         channel: path.channel.clone(),
         carrier,
         role: Role::Inlet,
+        trace: shard.traces_streams().then(Trace::random),
         basis,
     };
     let opened = Stream::open(shard, machine, far, guard);

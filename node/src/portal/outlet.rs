@@ -113,6 +113,7 @@ impl Outlet {
             channel,
             carrier: via,
             role: Role::Outlet,
+            trace: packet.seen_trace(shard),
             basis,
         };
         let stream = Stream::open(shard, machine, far, guard)?;
@@ -207,7 +208,7 @@ async fn connect(shard: Shard, stream: Rc<Stream>, target: Target) {
     };
     match dialled {
         Ok(socket) => {
-            shard.counters().opened_after(began.elapsed());
+            stream.note_open(&shard, began.elapsed());
             stream.with(&shard, portal::Stream::connected);
             stream.run(shard, socket).await;
         }

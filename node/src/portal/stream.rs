@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use culvert_crypto::Identifier;
@@ -27,6 +28,7 @@ use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::sys::SocketFd;
 use crate::table::Entry;
+use crate::trace::Trace;
 use crate::worker::Outcome;
 
 /// Received bytes that wait for a slow socket when the peer knows no credit; above this the link is
@@ -56,6 +58,8 @@ pub(crate) struct Far {
     pub(crate) carrier: Option<Key>,
     /// Which end of the portal this one is.
     pub(crate) role: Role,
+    /// The trace it belongs to.
+    pub(crate) trace: Option<Trace>,
     /// What was known when the guard was asked about it: from before, so that no change is missed.
     pub(crate) basis: Basis,
 }
@@ -77,6 +81,7 @@ pub struct Stream {
     incoming: RefCell<VecDeque<BytesMut>>,
     waiting: Cell<usize>,
     role: Role,
+    trace: Option<Trace>,
     since_ms: u64,
     /// Bytes that came from the far side.
     received: Cell<u64>,
@@ -115,6 +120,7 @@ impl Stream {
             channel,
             carrier,
             role,
+            trace,
             basis,
         } = far;
         if shard.counters().streams.get() >= shard.limits().streams_per_shard {
@@ -133,6 +139,7 @@ impl Stream {
                 incoming: RefCell::default(),
                 waiting: Cell::new(0),
                 role,
+                trace,
                 since_ms: shard.now_ms(),
                 received: Cell::new(0),
                 sent: Cell::new(0),
@@ -182,8 +189,14 @@ impl Stream {
             };
             let mut bytes = [0; portal::MAX_CONTROL];
             let len = control.encode(&mut bytes);
-            let packet =
+            let mut packet =
                 Packet::compose(&self.route.borrow(), &self.own, &bytes[..len], shard.pool());
+            if let Ok(packet) = &mut packet
+                && self.role == Role::Inlet
+                && !self.opened.get()
+            {
+                packet.trace = self.trace;
+            }
             let outcome = shard.dispatch_made(packet);
             shard.settle(outcome, "portal control message");
         }
@@ -258,6 +271,9 @@ impl Stream {
         self.end.set(Some(reason));
         shard.counters().close(reason);
         shard.counters().streams.sub(1);
+        if self.trace.is_some() {
+            self.log_end(shard, reason);
+        }
         if let Some(channel) = &self.channel {
             channel.in_use(false);
         }
@@ -277,6 +293,42 @@ impl Stream {
     /// Why it ended.
     pub fn ended(&self) -> Option<CloseReason> {
         self.end.get()
+    }
+
+    /// Notes that it is open, after `time`.
+    pub(super) fn note_open(&self, shard: &Shard, time: Duration) {
+        shard.counters().opened_after(time);
+        if let Some(trace) = self.trace {
+            let seconds = time.as_secs_f64();
+            let StreamView { resource, role, .. } = self.view(shard);
+            tracing::info!(trace_id = %trace, resource, ?role, seconds, "stream opened");
+        }
+    }
+
+    fn log_end(&self, shard: &Shard, reason: CloseReason) {
+        let StreamView {
+            resource,
+            role,
+            bytes_in,
+            bytes_out,
+            ..
+        } = self.view(shard);
+        let trace_id = self.trace.map(tracing::field::display);
+        let reason = reason.name();
+        tracing::info!(
+            trace_id,
+            resource,
+            ?role,
+            bytes_in,
+            bytes_out,
+            reason,
+            "stream ended"
+        );
+    }
+
+    /// Whether the far side has opened the connection.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.opened.get()
     }
 
     /// Waits until the far side has opened the connection (`Ok`) or the stream has ended.

@@ -8,6 +8,7 @@
 mod connect;
 mod direct;
 mod keep;
+mod message;
 mod name;
 mod next;
 mod path;
@@ -24,6 +25,7 @@ use crate::random;
 use crate::shard::Shard;
 
 pub use connect::connect_link;
+pub use message::{LONGEST_MESSAGE, MessageError, Recipient, send_message};
 pub use next::{NextPlan, keep_next};
 pub use path::{Leg, PathPlan, keep_channel, keep_path};
 pub use registration::{Lanes, RegistrationPlan, keep_registered};

@@ -25,9 +25,9 @@ use crate::shard::Shard;
 use crate::worker::{Outcome, Worker};
 
 /// How often a handshake is begun before it is given up.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 /// What a goodbye may take to leave.
-const GOODBYE: Duration = Duration::from_millis(50);
+pub(super) const GOODBYE: Duration = Duration::from_millis(50);
 
 /// Where a node with services is: who may be there, the credentials say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,11 +136,12 @@ pub enum AskError {
     OtherQuestion(String),
 }
 
-/// Takes the first message that arrives through the channel.
-struct Mailbox {
-    peer: Identifier,
-    payload: RefCell<Option<Vec<u8>>>,
-    changed: Notify,
+/// Takes the first message that arrives.
+pub(super) struct Mailbox {
+    /// Through whose channel it must come; none where it needs no channel.
+    pub(super) peer: Option<Identifier>,
+    pub(super) payload: RefCell<Option<Vec<u8>>>,
+    pub(super) changed: Notify,
 }
 
 impl Worker for Mailbox {
@@ -148,7 +149,7 @@ impl Worker for Mailbox {
         if packet.onward().hops() != 1 {
             return Outcome::Refused(Refusal::UnexpectedHops);
         }
-        if packet.identity != Some(self.peer) {
+        if self.peer.is_some() && packet.identity != self.peer {
             return Outcome::Refused(Refusal::IdentityMismatch);
         }
         self.payload.replace(Some(packet.payload().to_vec()));
@@ -245,7 +246,7 @@ impl Connection {
             reason,
         };
         let mailbox = Rc::new(Mailbox {
-            peer,
+            peer: Some(peer),
             payload: RefCell::default(),
             changed: Notify::default(),
         });
@@ -304,7 +305,7 @@ fn read(payload: &[u8], id: u32, service: impl Fn() -> String) -> Result<Answer,
 }
 
 /// Removes an address when it is not waited for any more.
-struct Removed<'a>(&'a Shard, LocalAddress);
+pub(super) struct Removed<'a>(pub(super) &'a Shard, pub(super) LocalAddress);
 
 impl Drop for Removed<'_> {
     fn drop(&mut self) {

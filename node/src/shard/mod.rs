@@ -94,6 +94,8 @@ struct Inner {
     /// Links open on all shards.
     links: Arc<AtomicU64>,
     peers: Vec<Inbox>,
+    /// Whether streams are traced.
+    tracing: Cell<bool>,
     /// Lines logged in a second, and which one.
     lines: Cell<(u64, u32)>,
     /// Keys of this shard that others hold permissions for.
@@ -130,6 +132,7 @@ impl Shard {
             limits,
             links,
             peers,
+            tracing: Cell::default(),
             lines: Cell::default(),
             abroad: RefCell::default(),
             started,
@@ -189,6 +192,16 @@ impl Shard {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_millis() as u64);
         now.saturating_sub(self.now_ms().saturating_sub(node_ms))
+    }
+
+    /// Has streams that this shard opens from now on carry a trace id, and those it is given one for log
+    /// it, so that the logs of both ends can be joined. Off at first.
+    pub fn trace_streams(&self, on: bool) {
+        self.0.tracing.set(on);
+    }
+
+    pub(crate) fn traces_streams(&self) -> bool {
+        self.0.tracing.get()
     }
 
     /// Whether one more line may be logged about what peers may do as often as they like: the log is for

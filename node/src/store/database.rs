@@ -1,8 +1,9 @@
 //! The database of a state directory: what people and authorities decided, shared by the processes
 //! that use the directory.
 
+use std::fs::Permissions;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -126,6 +127,7 @@ impl Database {
         make_directory(home)?;
         let path = home.join(FILE);
         make_file(&path)?;
+        close_to_others(&path)?;
         let failed = |error| StoreError::Database {
             what: "open",
             path: path.clone(),
@@ -213,10 +215,23 @@ fn make_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Takes rights of others away: whom the members of a project are is nobody else's business. Nothing is
+/// opened for it, for the reason above.
+fn close_to_others(path: &Path) -> Result<(), StoreError> {
+    let failed = |error| StoreError::io("change the permissions of", path, error);
+    let mode = std::fs::metadata(path)
+        .map_err(failed)?
+        .permissions()
+        .mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    tracing::warn!(path = %path.display(), "others could read it: its mode is 0600 now");
+    std::fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(failed)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-
     use super::*;
 
     #[test]
@@ -233,6 +248,17 @@ mod tests {
             let mode = entry.metadata().expect("data").permissions().mode();
             assert_eq!(mode & 0o777, FILE_MODE, "{:?}", entry.path());
         }
+    }
+
+    #[test]
+    fn one_that_others_can_read_is_closed_to_them() {
+        let home = tempfile::tempdir().expect("a directory");
+        drop(Database::open(home.path()).expect("a database"));
+        let path = home.path().join(FILE);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("opened");
+        drop(Database::open(home.path()).expect("the same database"));
+        let mode = std::fs::metadata(&path).expect("data").permissions().mode();
+        assert_eq!(mode & 0o777, FILE_MODE);
     }
 
     /// Whether this process holds a lock on a file.

@@ -189,10 +189,7 @@ impl StoreError {
                 "check that the directory exists and belongs to this user, or choose another one \
                  with --home"
             }
-            Self::Database { .. } => {
-                "check that its directory exists, belongs to this user and has room; if the file \
-                 is damaged, restore it from a backup"
-            }
+            Self::Database { error, .. } => about_database(error.sqlite_error_code()),
             Self::Later(_) => "use that version, or another --home",
             Self::NoHome => "name a directory with --home",
             Self::Corrupt { .. } => {
@@ -243,6 +240,27 @@ impl StoreError {
             }
         };
         text.to_owned()
+    }
+}
+
+fn about_database(code: Option<rusqlite::ErrorCode>) -> &'static str {
+    use rusqlite::ErrorCode;
+    match code {
+        Some(ErrorCode::DiskFull) => "nothing was changed: make room on its disk, and try again",
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "the file is damaged: restore a backup with `culvert-edge restore`, or move it, and those \
+             with -wal and -shm behind its name, away to begin anew"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another process is changing it for longer than usual: try again"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            "this user has to be able to write the file and its directory, or choose another --home"
+        }
+        _ => {
+            "check that its directory exists, belongs to this user and has room; if the file is \
+             damaged, restore it from a backup"
+        }
     }
 }
 

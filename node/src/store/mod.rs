@@ -93,6 +93,13 @@ impl Store {
         self.unlock.given()
     }
 
+    /// What a process of the same user needs in its environment to open the same vaults; secrets are
+    /// not in it.
+    #[must_use]
+    pub fn unlock_variables(&self) -> Vec<(&'static str, PathBuf)> {
+        self.unlock.variables()
+    }
+
     /// Where it is.
     #[must_use]
     pub fn home(&self) -> &Path {

@@ -109,15 +109,16 @@ impl Database {
     pub fn delete_node(&mut self, name: &str) -> Result<bool, StoreError> {
         self.with("write", |db| {
             let work = db.transaction()?;
-            let guarded: Vec<String> = work
+            let guarded: Vec<(String, String)> = work
                 .prepare(&format!(
-                    "SELECT name FROM resource WHERE node = ?1 AND kind IN {GUARDED}"
+                    "SELECT kind, name FROM resource WHERE node = ?1 AND kind IN {GUARDED}"
                 ))?
-                .query_map([name], |row| row.get(0))?
+                .query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
             work.execute("DELETE FROM resource WHERE node = ?1", [name])?;
-            for resource in guarded {
-                forget_policy(&work, &resource)?;
+            for (kind, resource) in &guarded {
+                let (node, name) = (name, resource.as_str());
+                forget_policy(&work, ResourceKey { node, kind, name })?;
             }
             let deleted = work.execute("DELETE FROM node WHERE name = ?1", [name])?;
             let next = "UPDATE node SET is_default = 1
@@ -148,7 +149,8 @@ impl Database {
     }
 
     /// Stores what a node is to have, in place of what it had under this name, with the policy that
-    /// comes with it: both or neither.
+    /// comes with it: both or neither. Without one the policy of its name goes if it `had_policy`,
+    /// unless a resource of this name needs it.
     ///
     /// # Errors
     ///
@@ -158,6 +160,7 @@ impl Database {
         key: ResourceKey<'_>,
         spec: &str,
         policy: Option<&Policy>,
+        had_policy: bool,
     ) -> Result<(), StoreError> {
         self.with("write", |db| {
             let work = db.transaction()?;
@@ -168,6 +171,8 @@ impl Database {
                 let save = "INSERT OR REPLACE INTO policy (scope, resource, expression)
                     VALUES ('name', ?1, ?2)";
                 work.execute(save, params![key.name, policy.canonical()])?;
+            } else if had_policy {
+                forget_policy(&work, key)?;
             }
             work.commit()
         })
@@ -189,7 +194,7 @@ impl Database {
             let delete = "DELETE FROM resource WHERE node = ?1 AND kind = ?2 AND name = ?3";
             let deleted = work.execute(delete, params![key.node, key.kind, key.name])?;
             if with_policy && deleted > 0 {
-                forget_policy(&work, key.name)?;
+                forget_policy(&work, key)?;
             }
             work.commit()?;
             Ok(deleted > 0)
@@ -229,13 +234,15 @@ impl Database {
     }
 }
 
-/// Deletes the policy of a name that no resource has any more.
-fn forget_policy(db: &Connection, name: &str) -> rusqlite::Result<()> {
+/// Deletes the policy of a name that no other resource has.
+fn forget_policy(db: &Connection, key: ResourceKey<'_>) -> rusqlite::Result<()> {
     let delete = format!(
-        "DELETE FROM policy WHERE scope = 'name' AND resource = ?1
-           AND NOT EXISTS (SELECT 1 FROM resource WHERE name = ?1 AND kind IN {GUARDED})"
+        "DELETE FROM policy WHERE scope = 'name' AND resource = ?3
+           AND NOT EXISTS (SELECT 1 FROM resource WHERE name = ?3 AND kind IN {GUARDED}
+               AND NOT (node = ?1 AND kind = ?2))"
     );
-    db.execute(&delete, [name]).map(drop)
+    db.execute(&delete, params![key.node, key.kind, key.name])
+        .map(drop)
 }
 
 fn node(row: &Row<'_>) -> rusqlite::Result<StoredNode> {

@@ -77,6 +77,17 @@ impl Unlock {
         }
     }
 
+    /// Environment variables that name the files of this.
+    pub(super) fn variables(&self) -> Vec<(&'static str, PathBuf)> {
+        let files = [
+            ("CULVERT_PASSPHRASE_FILE", &self.passphrase_file),
+            ("CULVERT_KEY_FILE", &self.key_file),
+        ];
+        let set = files.into_iter();
+        set.filter_map(|(name, file)| Some((name, std::path::absolute(file.as_ref()?).ok()?)))
+            .collect()
+    }
+
     /// For what is made out of them: as [`Unlock::new`], with `CULVERT_NEW_PASSPHRASE`.
     #[must_use]
     pub fn renewed(passphrase_file: Option<PathBuf>, key_file: Option<PathBuf>) -> Self {

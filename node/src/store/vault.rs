@@ -15,7 +15,7 @@
 //!               "passes": 3, "lanes": 1, "salt": "<hex>", "content": "<hex of sealed JSON>" }
 //! ```
 //!
-//! What stands in clear is authenticated with the rest ([`sealed`]).
+//! What stands in clear is authenticated with the rest (`culvert_crypto::vault::sealed`).
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -105,6 +105,22 @@ pub(crate) fn inlet_node(me: &Endpoint, far: SocketAddr, allowed: Identifier) ->
     }
 }
 
+/// A way through a channel to an outlet.
+pub(crate) fn plan(far: SocketAddr, allowed: Identifier, outlet: &[u8]) -> PathPlan {
+    PathPlan {
+        host: far.ip().to_string(),
+        port: far.port(),
+        legs: vec![Leg {
+            hops: Vec::new(),
+            listener: API.to_vec(),
+            trust: Trust::only(allowed),
+        }],
+        tail: vec![outlet.to_vec()],
+        admission: None,
+        direct: None,
+    }
+}
+
 fn start_inlet(
     shard: &Shard,
     me: &Endpoint,
@@ -115,31 +131,12 @@ fn start_inlet(
 ) {
     let (lanes, mut ends) = Lanes::new(1);
     Inlet::start(shard, socket, lanes, Stop::never()).unwrap();
-    let paths = ends
-        .remove(0)
-        .start(shard, portal::Config::default(), None, Stop::never());
-    let plan = PathPlan {
-        host: far.ip().to_string(),
-        port: far.port(),
-        legs: vec![Leg {
-            hops: Vec::new(),
-            listener: API.to_vec(),
-            trust: Trust::only(allowed),
-        }],
-        tail: vec![OUTLET.to_vec()],
-        admission: None,
-        direct: None,
-    };
+    let config = portal::Config::default();
+    let paths = ends.remove(0).start(shard, config, None, Stop::never());
+    let (here, plan) = (shard.clone(), plan(far, allowed, OUTLET));
     let credentials = credentials(me, Trust::Anyone);
     let stop = Stop::never();
-    shard.spawn(keep_path(
-        shard.clone(),
-        plan,
-        credentials,
-        paths,
-        reporter,
-        stop,
-    ));
+    shard.spawn(keep_path(here, plan, credentials, paths, reporter, stop));
 }
 
 /// Waits for an event that satisfies the condition.
