@@ -12,27 +12,38 @@ use culvert_node::control::listen_address;
 use culvert_node::udp::RendezvousAt;
 
 use crate::authority::args::AuthorityCommand;
+use crate::commands::at::AtArgs;
+use crate::commands::bench::BenchCommand;
+use crate::commands::completion::{CompletionArgs, ManpagesArgs};
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::message::MessageCommand;
+use crate::commands::node::{LogsArgs, NodeNoun, StopArgs, WhichArgs};
+use crate::commands::project_member::MemberCommand;
 use crate::commands::relay::RelayCommand;
+use crate::commands::resource::ConfirmArgs;
 use crate::commands::secure_channel::ChannelCommand;
 use crate::commands::service::{ChannelListenerCommand, ServiceCommand, WorkerCommand};
+use crate::commands::state::{BackupArgs, RestoreArgs};
+use crate::commands::status::EventsArgs;
 use crate::commands::tcp_connection::ConnectionCommand;
 use crate::commands::tcp_inlet::InletCommand;
 use crate::commands::tcp_listener::ListenerCommand;
 use crate::commands::tcp_outlet::OutletCommand;
+use crate::config::command::CheckArgs;
 use crate::credential::CredentialCommand;
 use crate::endpoint::HostPort;
 use crate::failure::Failure;
-use crate::node::{self, NodeArgs};
+use crate::node;
 use crate::output::Output;
 use crate::policy::PolicyCommand;
-use crate::project::args::ProjectCommand;
+use crate::project::args::{EnrollHereArgs, ProjectCommand};
 use crate::route;
 use crate::store::DEFAULT_NAME;
 use crate::trust::TrustArgs;
 
 pub use keys::{
-    CreateVaultArgs, IdentityCommand, KeyKind, MoveArgs, Protect, UnlockArgs, VaultCommand,
+    CreateVaultArgs, IdentityCommand, KeyKind, MoveArgs, NameArgs, Protect, UnlockArgs,
+    VaultCommand,
 };
 
 const COMMON: &str = "Options of all commands";
@@ -49,6 +60,9 @@ mode 0600, for example a credential of systemd), CULVERT_PASSPHRASE, or a termin
 environment can be read by other processes of the same user; a file can be taken away after the start.
 
 Exit status: 0 done, 1 runtime error, 2 wrong usage.";
+
+const DOCTOR_HELP: &str = "\
+Exit status: 0 all is well, 1 something is wrong. A notice is not wrong.";
 
 const OUTLET_EXAMPLE: &str = "\
 Example, beside the database:
@@ -98,6 +112,15 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a node from a configuration file in the foreground, as service managers and containers do.
+    #[command(after_help = crate::config::start::AFTER_HELP)]
+    Run(crate::config::start::RunArgs),
+    /// Say what applying a configuration file to a running node would change.
+    #[command(after_help = AFTER_HELP)]
+    Diff(crate::config::start::DiffArgs),
+    /// Say what is wrong with a configuration file, without using it.
+    #[command(after_help = crate::config::command::AFTER_HELP)]
+    Check(CheckArgs),
     /// Make, show, renew and compare identities.
     #[command(subcommand, after_help = AFTER_HELP)]
     Identity(IdentityCommand),
@@ -119,12 +142,27 @@ pub enum Command {
     /// Become a member of a project, and let others in.
     #[command(subcommand, after_help = AFTER_HELP)]
     Project(ProjectCommand),
+    /// Become a member of a project by a ticket: the same as `project enroll`.
+    #[command(after_help = AFTER_HELP)]
+    Enroll(EnrollHereArgs),
     /// Run the authority of a project, and manage its members and tickets.
     #[command(subcommand, after_help = AFTER_HELP)]
     Authority(AuthorityCommand),
-    /// Run services for other nodes: pass messages on, answer them, exchange keys.
+    /// Make, show, start and stop nodes; or run services for other nodes in the foreground.
     #[command(after_help = node::EXAMPLE)]
-    Node(NodeArgs),
+    Node(Box<NodeNoun>),
+    /// Start a node in the background: the same as `node start`.
+    Start(WhichArgs),
+    /// Stop a node: the same as `node stop`.
+    Stop(StopArgs),
+    /// Say where the log of a node is, or print its end: the same as `node logs`.
+    Logs(LogsArgs),
+    /// Show how everything on this machine is doing.
+    Status,
+    /// Print what happens to a running node, as it happens.
+    Events(EventsArgs),
+    /// Have a running node read its configuration again, and apply what differs.
+    Reload(AtArgs),
     /// Let others reach TCP services through a running node.
     #[command(subcommand, after_help = AFTER_HELP)]
     TcpOutlet(OutletCommand),
@@ -155,6 +193,27 @@ pub enum Command {
     /// See the workers of a running node.
     #[command(subcommand, after_help = AFTER_HELP)]
     Worker(WorkerCommand),
+    /// Add, list and delete members of a project, as one of its enrollers.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    ProjectMember(MemberCommand),
+    /// Save identities, keys, database: everything that has to be kept.
+    Backup(BackupArgs),
+    /// Put what `backup` saved back.
+    Restore(RestoreArgs),
+    /// Delete all identities, keys and nodes of this machine.
+    Reset(ConfirmArgs),
+    /// Find out what is wrong on this machine, and what to do about it.
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
+    /// Measure what a portal carries, and how fast.
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Bench(BenchCommand),
+    /// Print what makes a shell complete commands.
+    Completion(CompletionArgs),
+    /// Write man pages.
+    Manpages(ManpagesArgs),
+    /// List the variables that are read, with their values.
+    Environment,
     /// See it work: relay, outlet and inlet on this machine, real requests, measured.
     #[command(after_help = AFTER_HELP)]
     Demo(DemoArgs),

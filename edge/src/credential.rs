@@ -39,6 +39,8 @@ pub enum CredentialCommand {
     /// Verify a credential of an identity of this machine and keep it: portals that run as this identity
     /// and believe the authority show it.
     Store(StoreArgs),
+    /// List the credentials that are kept: of projects, and those that were stored.
+    List,
 }
 
 /// Arguments of `credential store`.
@@ -65,7 +67,7 @@ pub struct IssueArgs {
     #[arg(long = "for", value_name = "IDENTIFIER|HISTORY")]
     pub subject: String,
     /// An attribute; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = given::pair)]
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = given::pair)]
     pub attribute: Vec<(String, String)>,
     /// How long it is valid: seconds, or a number with s, m, h or d.
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = duration::parse_whole)]
@@ -107,6 +109,7 @@ pub fn run(store: &Store, command: &CredentialCommand, output: Output) -> Result
             tell("valid", &verified, output);
             Ok(())
         }
+        CredentialCommand::List => list(store, output),
         CredentialCommand::Store(args) => {
             let bytes = given::bytes(&args.credential, "credential")?;
             let authority = given::history(&args.authority, "history of the authority")?;
@@ -121,6 +124,24 @@ pub fn run(store: &Store, command: &CredentialCommand, output: Output) -> Result
             Ok(())
         }
     }
+}
+
+fn list(store: &Store, output: Output) -> Result<(), Failure> {
+    let (mut rows, mut all) = (Vec::new(), Vec::new());
+    for (subject, issuer, kept) in Database::open(store.home())?.credentials()? {
+        let (subject, issuer) = (subject.to_string(), issuer.to_string());
+        let valid = kept.expires_at >= now_s();
+        all.push(json!({
+            "subject": subject,
+            "issuer": issuer,
+            "expires_at": kept.expires_at,
+            "expired": !valid,
+        }));
+        let until = given::moment(kept.expires_at, now_s());
+        rows.push(vec![subject, issuer, until]);
+    }
+    output.table(&["SUBJECT", "ISSUER", "UNTIL"], rows, &Value::Array(all));
+    Ok(())
 }
 
 /// Says what a verified credential says, and what was done with it.

@@ -10,7 +10,7 @@ use crate::cli::IdentityCommand;
 use crate::commands::now_s;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::store::{Entry, NewIdentity, Rotation, Store, histories};
+use crate::store::{DEFAULT_NAME, Entry, NewIdentity, Rotation, Store, histories};
 
 /// Longest text of a history: two digits a byte, and a line end.
 const LONGEST: u64 = 2 * MAX_HISTORY as u64 + 2;
@@ -33,12 +33,16 @@ pub fn run(store: &Store, command: &IdentityCommand, output: Output) -> Result<(
                 key_type: kind.map(Into::into),
                 key: key.clone(),
             };
+            let name = name.or_default();
             store.create_identity(name, &new, now_s())?;
             let entry = store.entry(name)?;
             show(&entry, false, output);
             tracing::info!(name, vault = entry.vault(), "made an identity");
         }
-        IdentityCommand::Show { name, full } => show(&store.entry(name)?, *full, output),
+        IdentityCommand::Show { name, full } => {
+            show(&store.entry(name.or_default())?, *full, output);
+        }
+        IdentityCommand::Default => show(&store.entry(DEFAULT_NAME)?, false, output),
         IdentityCommand::List { imported: true } => return list_imported(store, output),
         IdentityCommand::List { .. } => return list(store, output),
         IdentityCommand::Export { of } => {
@@ -71,6 +75,7 @@ pub fn run(store: &Store, command: &IdentityCommand, output: Output) -> Result<(
                 key_type: kind.map(Into::into),
                 revoke_purpose_keys: *revoke_purpose_keys,
             };
+            let name = name.or_default();
             store.rotate(name, rotation, now_s())?;
             show(&store.entry(name)?, false, output);
         }
@@ -80,6 +85,7 @@ pub fn run(store: &Store, command: &IdentityCommand, output: Output) -> Result<(
         IdentityCommand::Delete {
             name, keep_keys, ..
         } => {
+            let name = name.required()?;
             store.delete_identity(name, *keep_keys)?;
             let value = json!({ "deleted": name });
             output.print(format!("deleted the identity '{name}'"), &value);

@@ -81,6 +81,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let store = Store::open(cli.home.clone())?.with_unlock(cli.unlock.unlock());
     let store = vault::with_services(store);
     let done = match &cli.command {
+        Command::Check(args) => return config::command::run(&store, args, cli.output),
+        Command::Run(args) => config::start::run(&store, args, cli.output),
+        Command::Diff(args) => config::start::diff(&store, args, cli.output),
         Command::Policy(command) => return policy::run(&store, command, cli.output),
         Command::Credential(command) => credential::run(&store, command, cli.output),
         Command::Identity(command) => identity::run(&store, command, cli.output),
@@ -89,25 +92,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Inlet(args) => portal::inlet(&store, args, cli.output),
         Command::Project(command) => project::run(&store, command, cli.output),
         Command::Authority(command) => authority::run(&store, command, cli.output),
-        Command::Node(args) => node::run(&store, args, cli.output),
-        Command::TcpOutlet(command) => commands::tcp_outlet::run(&store, command, cli.output),
-        Command::TcpInlet(command) => commands::tcp_inlet::run(&store, command, cli.output),
-        Command::Relay(command) => commands::relay::run(&store, command, cli.output),
-        Command::SecureChannel(command) => {
-            commands::secure_channel::run(&store, command, cli.output)
-        }
-        Command::SecureChannelListener(command) => {
-            commands::service::listeners(&store, command, cli.output)
-        }
-        Command::TcpListener(command) => commands::tcp_listener::run(&store, command, cli.output),
-        Command::TcpConnection(command) => {
-            commands::tcp_connection::run(&store, command, cli.output)
-        }
-        Command::Message(command) => commands::message::run(&store, command, cli.output),
-        Command::Service(command) => commands::service::services(&store, command, cli.output),
-        Command::Worker(command) => commands::service::workers(&store, command, cli.output),
         Command::NodeChild { name } => daemon::background::child(&store, name),
-        Command::Demo(_) | Command::DemoChild(_) => Ok(()),
+        command => return commands::run(&store, command, cli.output),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

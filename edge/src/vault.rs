@@ -33,10 +33,10 @@ pub fn run(store: &Store, command: &VaultCommand, output: Output) -> Result<(), 
     match command {
         VaultCommand::Create(args) => create(store, args, output),
         VaultCommand::List => list(store, output),
-        VaultCommand::Show { name } => show(store, name, output),
+        VaultCommand::Show { name } => show(store, name.or_default(), output),
         VaultCommand::Move(args) => change(store, args, output),
         VaultCommand::Delete { name, key, force } => {
-            delete(store, name, key.as_deref(), *force, output)
+            delete(store, name.required()?, key.as_deref(), *force, output)
         }
     }
 }
@@ -55,7 +55,7 @@ fn create(store: &Store, args: &CreateVaultArgs, output: Output) -> Result<(), F
         adopt: args.kms_key.clone(),
         ..NewVault::default()
     };
-    let vault = store.create_vault(&args.name, &new)?;
+    let vault = store.create_vault(args.name.required()?, &new)?;
     report("made", &vault, output);
     Ok(())
 }

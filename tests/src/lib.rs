@@ -12,6 +12,7 @@
 //! * [`netns`] makes networks with real NATs, where it may.
 //! * [`metrics`] and [`proc`] look at a process from outside; [`http`] asks its management listener, and
 //!   [`browser`] looks at its status page.
+//! * [`transcript`] pins what commands print.
 //!
 //! A helper that cannot do what a test asked for panics and says why: that fails the test.
 
@@ -29,6 +30,7 @@ pub mod process;
 pub mod service;
 pub mod tap;
 pub mod taps;
+pub mod transcript;
 pub mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,6 @@
 //! The command line of `culvert-edge authority`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -48,8 +47,13 @@ pub enum AuthorityCommand {
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     /// Address to listen on; port 0 picks a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4001")]
-    #[arg(value_parser = listen_address)]
+    #[arg(
+        long,
+        short = 't',
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:4001"
+    )]
+    #[arg(value_parser = listen_address, visible_alias = "tcp-listener-address")]
     pub listen: SocketAddr,
     /// Where edges reach it, as tickets say [default: the address it listens on]
     #[arg(long, value_name = "HOST:PORT", value_parser = HostPort::parse_remote)]
@@ -68,9 +72,9 @@ pub struct CreateArgs {
     /// in it is the project's id.
     #[arg(long, value_name = "MULTIADDR", requires = "relay")]
     pub project_route: Option<MultiAddr>,
-    /// JSON file with members that do not need a ticket: {"I…": {"ockam-role": "enroller"}}
-    #[arg(long, value_name = "FILE")]
-    pub trusted_identities: Option<PathBuf>,
+    /// Members that do not need a ticket, as JSON or a file with it: {"I…": {"ockam-role": "enroller"}}
+    #[arg(long, value_name = "JSON|FILE")]
+    pub trusted_identities: Option<String>,
     /// How long credentials are valid.
     #[arg(
         long,
@@ -117,6 +121,9 @@ pub struct AttributeArgs {
     /// What the member may do at the authority: 'enroller' may add members and issue tickets.
     #[arg(long, value_name = "ROLE", value_parser = [ENROLLER])]
     pub role: Option<String>,
+    /// The same as --role enroller.
+    #[arg(long, conflicts_with = "role")]
+    pub enroller: bool,
     /// The name the member may register with the relay, or '*' for any.
     #[arg(long, value_name = "NAME")]
     pub relay: Option<String>,
@@ -129,7 +136,9 @@ impl AttributeArgs {
     ///
     /// Wrong usage: a name that is said twice, or that no attribute may have.
     pub fn attributes(&self) -> Result<MemberAttributes, Failure> {
-        let own = [(ROLE, &self.role), (RELAY, &self.relay)];
+        let enroller = self.enroller.then(|| ENROLLER.to_owned());
+        let role = self.role.clone().or(enroller);
+        let own = [(ROLE, &role), (RELAY, &self.relay)];
         let own = own
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));

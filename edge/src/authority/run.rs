@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -150,19 +149,22 @@ fn prepare(
 }
 
 /// Reads members that need no ticket.
-fn trusted_identities(file: &Path) -> Result<BTreeMap<Identifier, MemberAttributes>, Failure> {
+fn trusted_identities(given: &str) -> Result<BTreeMap<Identifier, MemberAttributes>, Failure> {
     let failed = |what: String| {
-        let message = format!("cannot use {}: {what}", file.display());
+        let message = format!("cannot use {given}: {what}");
         let hint = "expected a JSON object like {\"I…\": {\"ockam-role\": \"enroller\"}}";
         Failure::usage(message, hint)
     };
-    let length = std::fs::metadata(file)
-        .map_err(|error| failed(error.to_string()))?
-        .len();
-    if length > LARGEST_FILE {
-        return Err(failed("it is too large".into()));
-    }
-    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let text = match given.trim_start().starts_with('{') {
+        true => given.to_owned(),
+        false => {
+            let length = std::fs::metadata(given).map_err(|error| failed(error.to_string()))?;
+            if length.len() > LARGEST_FILE {
+                return Err(failed("it is too large".into()));
+            }
+            std::fs::read_to_string(given).map_err(|error| failed(error.to_string()))?
+        }
+    };
     let read: BTreeMap<String, MemberAttributes> =
         serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
     let mut members = BTreeMap::new();

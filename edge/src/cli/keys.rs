@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use culvert_crypto::vault::KeyType;
 
 use super::COMMON;
+use crate::failure::Failure;
 use crate::store::DEFAULT_NAME;
 use crate::store::unlock::{Unlock, With};
 
@@ -35,14 +36,54 @@ impl UnlockArgs {
     }
 }
 
+/// The name of an identity or a vault, in either place.
+#[derive(Debug, Args)]
+pub struct NameArgs {
+    /// Its name on this machine [default: default]
+    #[arg(value_name = "NAME")]
+    pub of: Option<String>,
+    /// The same.
+    #[arg(
+        long = "name",
+        value_name = "NAME",
+        conflicts_with = "of",
+        hide_short_help = true
+    )]
+    pub name: Option<String>,
+}
+
+impl NameArgs {
+    /// The name that was given, if one was.
+    #[must_use]
+    pub fn given(&self) -> Option<&str> {
+        self.of.as_deref().or(self.name.as_deref())
+    }
+
+    /// The name, or that of what is used where none is named.
+    #[must_use]
+    pub fn or_default(&self) -> &str {
+        self.given().unwrap_or(DEFAULT_NAME)
+    }
+
+    /// The name, which has to be given.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage.
+    pub fn required(&self) -> Result<&str, Failure> {
+        self.given()
+            .ok_or_else(|| Failure::usage("it is not said which one", "pass its name"))
+    }
+}
+
 /// Make, show, renew and compare identities.
 #[derive(Debug, Subcommand)]
 pub enum IdentityCommand {
     /// Make an identity; its keys stay in a vault of the state directory.
     Create {
-        /// Its name on this machine.
-        #[arg(long, default_value = DEFAULT_NAME)]
-        name: String,
+        /// Which one.
+        #[command(flatten)]
+        name: NameArgs,
         /// Type of its primary key [default: ed25519; p256 in vaults of a key service]
         #[arg(long = "type", value_enum)]
         kind: Option<KeyKind>,
@@ -55,11 +96,11 @@ pub enum IdentityCommand {
     },
     /// Show the identifier, which peers need for --allow.
     Show {
-        /// Its name on this machine.
-        #[arg(long, default_value = DEFAULT_NAME)]
-        name: String,
+        /// Which one.
+        #[command(flatten)]
+        name: NameArgs,
         /// Show the change history too.
-        #[arg(long)]
+        #[arg(long, short)]
         full: bool,
     },
     /// List all identities.
@@ -90,9 +131,9 @@ pub enum IdentityCommand {
     /// Replace the primary key and the key of secure channels. The identifier stays; peers need not be
     /// told. Running edges and relays show the new history within a second or two; streams stay.
     Rotate {
-        /// Its name on this machine.
-        #[arg(long, default_value = DEFAULT_NAME)]
-        name: String,
+        /// Which one.
+        #[command(flatten)]
+        name: NameArgs,
         /// Type of the new primary key [default: that of the old one]
         #[arg(long = "type", value_enum)]
         kind: Option<KeyKind>,
@@ -112,16 +153,18 @@ pub enum IdentityCommand {
     },
     /// Delete an identity and its keys for good.
     Delete {
-        /// Its name on this machine.
-        #[arg(long)]
-        name: String,
+        /// Which one.
+        #[command(flatten)]
+        name: NameArgs,
         /// Leave its keys in the vault.
         #[arg(long)]
         keep_keys: bool,
         /// Do it: nothing brings it back.
-        #[arg(long, required = true)]
+        #[arg(long, short, required = true)]
         yes: bool,
     },
+    /// Show the identity that is meant where none is named: the one called 'default'.
+    Default,
 }
 
 /// Make, show, move and delete vaults, where secret keys are.
@@ -133,17 +176,17 @@ pub enum VaultCommand {
     List,
     /// Show how a vault is protected, who uses it, and its keys if it can be opened.
     Show {
-        /// Its name.
-        #[arg(long, default_value = DEFAULT_NAME)]
-        name: String,
+        /// Which one.
+        #[command(flatten)]
+        name: NameArgs,
     },
     /// Protect a vault in another way, or move the keys of an identity to another vault.
     Move(MoveArgs),
     /// Delete a vault, or one of its keys.
     Delete {
-        /// Its name.
-        #[arg(long)]
-        name: String,
+        /// Which one.
+        #[command(flatten)]
+        name: NameArgs,
         /// Delete only this key. A key service deletes it after a while: AWS KMS after seven days.
         #[arg(long)]
         key: Option<String>,
@@ -156,9 +199,9 @@ pub enum VaultCommand {
 /// Arguments of `vault create`.
 #[derive(Debug, Args)]
 pub struct CreateVaultArgs {
-    /// Its name.
-    #[arg(long)]
-    pub name: String,
+    /// Which one.
+    #[command(flatten)]
+    pub name: NameArgs,
     /// What protects its keys [default: the key file or passphrase that is given; plain without]
     #[arg(long, value_enum)]
     pub protect: Option<Protect>,

@@ -138,7 +138,9 @@ fn serve(listen: SocketAddr, output: Output) -> Result<(), Failure> {
     thread::Builder::new()
         .name("accept".into())
         .spawn(accept)
-        .map_err(|error| Failure::new(format!("cannot start a thread: {error}"), "see `ulimit -u`"))?;
+        .map_err(|error| {
+            Failure::new(format!("cannot start a thread: {error}"), "see `ulimit -u`")
+        })?;
     signals.forever().next();
     Ok(())
 }

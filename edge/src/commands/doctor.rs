@@ -113,7 +113,12 @@ pub fn run(store: &Store, args: &DoctorArgs, output: Output) -> Result<ExitCode,
     }
     let is_well = found.0.iter().all(|one| one.verdict != Verdict::Wrong);
     for one in &found.0 {
-        output.say(format!("{:<6}  {}: {}", one.verdict.word(), one.what, one.message));
+        output.say(format!(
+            "{:<6}  {}: {}",
+            one.verdict.word(),
+            one.what,
+            one.message
+        ));
         if !one.hint.is_empty() {
             output.say(format!("        -> {}", one.hint));
         }
@@ -122,7 +127,11 @@ pub fn run(store: &Store, args: &DoctorArgs, output: Output) -> Result<ExitCode,
         "ok": is_well,
         "checks": found.0.iter().map(described).collect::<Vec<_>>(),
     }));
-    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn described(one: &Finding) -> Value {

@@ -11,11 +11,27 @@ use crate::output::Output;
 
 /// Variables that are not those of an option: name, what it is, whether it is a secret.
 const OTHERS: [(&str, &str, bool); 6] = [
-    ("CULVERT_LOG", "What is logged: off, error, warn, info, debug or trace, or that of parts", false),
-    ("CULVERT_PASSPHRASE", "Passphrase of an encrypted vault", true),
-    ("CULVERT_NEW_PASSPHRASE", "New passphrase, for `vault move`", true),
+    (
+        "CULVERT_LOG",
+        "What is logged: off, error, warn, info, debug or trace, or that of parts",
+        false,
+    ),
+    (
+        "CULVERT_PASSPHRASE",
+        "Passphrase of an encrypted vault",
+        true,
+    ),
+    (
+        "CULVERT_NEW_PASSPHRASE",
+        "New passphrase, for `vault move`",
+        true,
+    ),
     ("NO_COLOR", "No colours, whatever it is set to", false),
-    ("XDG_STATE_HOME", "Directory whose `culvert` is the state directory unless CULVERT_HOME is set", false),
+    (
+        "XDG_STATE_HOME",
+        "Directory whose `culvert` is the state directory unless CULVERT_HOME is set",
+        false,
+    ),
     ("SHELL", "Shell that `completion` is for", false),
 ];
 
@@ -47,7 +63,11 @@ fn of_options(command: &Command, known: &mut BTreeMap<String, (String, bool)>) {
         };
         let help = argument.get_help().map(ToString::to_string);
         let what = (help.unwrap_or_default(), argument.is_hide_env_values_set());
-        known.entry(name.to_string_lossy().into_owned()).or_insert(what);
+        known
+            .entry(name.to_string_lossy().into_owned())
+            .or_insert(what);
     }
-    command.get_subcommands().for_each(|below| of_options(below, known));
+    command
+        .get_subcommands()
+        .for_each(|below| of_options(below, known));
 }

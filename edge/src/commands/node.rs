@@ -163,7 +163,12 @@ fn line(resource: &Value) -> String {
     format!("{what}{to}  {state}{reason}")
 }
 
-fn start(store: &Store, which: &WhichArgs, output: Output) -> Result<(), Failure> {
+/// Starts a node in the background.
+///
+/// # Errors
+///
+/// That there is none; what keeps it from being done.
+pub fn start(store: &Store, which: &WhichArgs, output: Output) -> Result<(), Failure> {
     let node = stored(store, which.name.as_deref())?;
     background::start(store, &node.name)?;
     report(store, &node.name, "started", output)
@@ -181,10 +186,19 @@ fn report(store: &Store, name: &str, done: &str, output: Output) -> Result<(), F
     Ok(())
 }
 
-fn stop(store: &Store, args: &StopArgs, output: Output) -> Result<(), Failure> {
+/// Ends the process of a node.
+///
+/// # Errors
+///
+/// That there is none; what keeps it from being done.
+pub fn stop(store: &Store, args: &StopArgs, output: Output) -> Result<(), Failure> {
     let node = stored(store, args.name.as_deref())?;
     let name = &node.name;
-    let drain = if args.force { Some(Duration::ZERO) } else { args.drain };
+    let drain = if args.force {
+        Some(Duration::ZERO)
+    } else {
+        args.drain
+    };
     let was_running = background::stop(store, name, drain)?;
     let text = match was_running {
         true => format!("stopped node '{name}'"),
@@ -195,7 +209,12 @@ fn stop(store: &Store, args: &StopArgs, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn logs(store: &Store, args: &LogsArgs, output: Output) -> Result<(), Failure> {
+/// Says where the log of a node is, or prints its end.
+///
+/// # Errors
+///
+/// That there is none; what keeps it from being done.
+pub fn logs(store: &Store, args: &LogsArgs, output: Output) -> Result<(), Failure> {
     let node = stored(store, args.name.as_deref())?;
     let path = lock::directory(store, &node.name)?.join("node.log");
     if args.lines.is_none() {

@@ -104,7 +104,9 @@ pub fn run(store: &Store, command: &MemberCommand, output: Output) -> Result<(),
         }
         MemberCommand::List { enrollers, of } => {
             let all = members::list(store, of.project_name.as_deref(), of.timeout)?;
-            let all = all.iter().filter(|(_, entry)| !enrollers || is_enroller(entry));
+            let all = all
+                .iter()
+                .filter(|(_, entry)| !enrollers || is_enroller(entry));
             let all: Vec<Value> = all.map(|(id, entry)| describe(id, entry)).collect();
             let rows = all.iter().map(|member| {
                 let attributes = member["attributes"].as_object().into_iter().flatten();

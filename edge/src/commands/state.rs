@@ -156,7 +156,10 @@ pub fn restore(store: &Store, args: &RestoreArgs, output: Output) -> Result<(), 
     if names.iter().any(|name| home.join(name).exists()) {
         if !args.force {
             return Err(Failure::conflict(
-                format!("there are identities or a database in {} already", home.display()),
+                format!(
+                    "there are identities or a database in {} already",
+                    home.display()
+                ),
                 "choose another --home, or pass --force: what is there is kept in before-restore",
             ));
         }
@@ -182,7 +185,9 @@ pub fn restore(store: &Store, args: &RestoreArgs, output: Output) -> Result<(), 
     drop(locks);
     let shown = home.display().to_string();
     output.print(
-        format!("restored {files} files to {shown}; start the nodes with `culvert-edge node start`"),
+        format!(
+            "restored {files} files to {shown}; start the nodes with `culvert-edge node start`"
+        ),
         &json!({ "home": shown, "files": files }),
     );
     Ok(())
@@ -190,13 +195,15 @@ pub fn restore(store: &Store, args: &RestoreArgs, output: Output) -> Result<(), 
 
 /// Moves what is there aside, then the new in. All of both is kept at any moment.
 fn put_in_place(home: &Path, stage: &Path, before: &Path) -> Result<(), Failure> {
-    let move_to = |from: &Path, to: &Path| {
-        fs::rename(from, to).map_err(|error| cannot("move", from, &error))
-    };
+    let move_to =
+        |from: &Path, to: &Path| fs::rename(from, to).map_err(|error| cannot("move", from, &error));
     let wal = [format!("{DATABASE}-wal"), format!("{DATABASE}-shm")];
     let old = [DATABASE].into_iter().chain(PARTS);
     let old: Vec<&str> = old.chain(wal.iter().map(String::as_str)).collect();
-    let old: Vec<_> = old.into_iter().filter(|name| home.join(name).exists()).collect();
+    let old: Vec<_> = old
+        .into_iter()
+        .filter(|name| home.join(name).exists())
+        .collect();
     if !old.is_empty() {
         make_directory(before)?;
     }
@@ -248,11 +255,17 @@ pub fn reset(store: &Store, confirm: ConfirmArgs, output: Output) -> Result<(), 
     let home = store.home();
     if !confirm.yes && !io::stdin().is_terminal() {
         return Err(Failure::usage(
-            format!("this deletes all identities, keys and nodes in {}", home.display()),
+            format!(
+                "this deletes all identities, keys and nodes in {}",
+                home.display()
+            ),
             "pass --yes if that is meant; `culvert-edge backup` keeps a copy",
         ));
     }
-    confirm.ask(&format!("delete all identities, keys and nodes in {}", home.display()))?;
+    confirm.ask(&format!(
+        "delete all identities, keys and nodes in {}",
+        home.display()
+    ))?;
     if home.join(DATABASE).exists() {
         // A damaged database must not keep anybody from beginning again.
         match Database::open(home).and_then(|mut database| database.nodes()) {
@@ -261,7 +274,11 @@ pub fn reset(store: &Store, confirm: ConfirmArgs, output: Output) -> Result<(), 
         }
     }
     let mut deleted = Vec::new();
-    let files = [DATABASE.to_owned(), format!("{DATABASE}-wal"), format!("{DATABASE}-shm")];
+    let files = [
+        DATABASE.to_owned(),
+        format!("{DATABASE}-wal"),
+        format!("{DATABASE}-shm"),
+    ];
     for name in files.iter().map(String::as_str).chain(PARTS).chain([NODES]) {
         let path = home.join(name);
         let removed = match path.is_dir() {

@@ -48,7 +48,12 @@ pub fn status(store: &Store, output: Output) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for node in &nodes {
         let name = cell(node, "name");
-        rows.push(vec!["node".to_owned(), name.clone(), cell(node, "state"), cell(node, "identifier")]);
+        rows.push(vec![
+            "node".to_owned(),
+            name.clone(),
+            cell(node, "state"),
+            cell(node, "identifier"),
+        ]);
         for (kind, word) in KINDS {
             for one in node[kind].as_array().into_iter().flatten() {
                 let state = cell(one, "state");
@@ -56,19 +61,36 @@ pub fn status(store: &Store, output: Output) -> Result<(), Failure> {
                     Some(reason) => reason.to_owned(),
                     None => cell(one, "bind-address|destination|to|address"),
                 };
-                rows.push(vec![word.to_owned(), cell(one, "name|address"), state, detail]);
+                rows.push(vec![
+                    word.to_owned(),
+                    cell(one, "name|address"),
+                    state,
+                    detail,
+                ]);
             }
         }
     }
     for project in &projects {
         let authority = project.authority.to_string();
-        rows.push(vec!["project".to_owned(), project.name.clone(), "-".to_owned(), authority]);
+        rows.push(vec![
+            "project".to_owned(),
+            project.name.clone(),
+            "-".to_owned(),
+            authority,
+        ]);
     }
     for name in &identities {
-        let identifier = store.entry(name).map(|entry| entry.identifier().to_string());
+        let identifier = store
+            .entry(name)
+            .map(|entry| entry.identifier().to_string());
         let state = if identifier.is_ok() { "ok" } else { "damaged" };
         let shown = identifier.unwrap_or_else(|error| error.to_string());
-        rows.push(vec!["identity".to_owned(), name.clone(), state.to_owned(), shown]);
+        rows.push(vec![
+            "identity".to_owned(),
+            name.clone(),
+            state.to_owned(),
+            shown,
+        ]);
     }
     let projects: Vec<_> = projects.into_iter().map(|project| project.name).collect();
     let all = json!({ "nodes": nodes, "projects": projects, "identities": identities });

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`command`] | `culvert-edge check` |
 //! | [`source`] | a file, and what it takes to read it again |
+//! | [`start`] | nodes that run from one |
 
 mod check;
 pub mod command;
@@ -22,6 +23,7 @@ mod node;
 mod portal;
 mod section;
 pub mod source;
+pub mod start;
 #[cfg(test)]
 mod tests;
 
@@ -162,7 +164,7 @@ pub fn read(
             tcp_listeners,
             tcp_connections: specs(connections),
         };
-        (desired, ticket)
+        (desired.folded(), ticket)
     });
     let ((desired, ticket), warnings) = document.finish(value)?;
     Ok(Configuration {

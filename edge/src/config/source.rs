@@ -4,9 +4,11 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use culvert_manage::config::{self, Findings, MAX_FILE, Variables};
+use culvert_manage::config::{self, Document, Findings, MAX_FILE, Variables};
 use culvert_manage::problem::Problem;
 use culvert_node::store::database::Database;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Configuration;
 use crate::store::{DEFAULT_NAME, Store};
@@ -21,18 +23,21 @@ pub struct VariableArgs {
 }
 
 /// A configuration that can be read, and read again later with the same variables.
-#[derive(Clone, Debug)]
+///
+/// It can be stored, to be read by another process.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Source {
     place: Place,
-    variables: Variables,
+    variables: Vec<(String, String)>,
     name: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 enum Place {
     File(PathBuf),
     /// Text that was given in place of a file, and what it is called.
-    Text(String, &'static str),
+    Text(String, String),
 }
 
 impl Source {
@@ -43,7 +48,7 @@ impl Source {
     /// Standard input that cannot be read, or is too long.
     pub fn file(path: PathBuf, args: &VariableArgs) -> Result<Self, Problem> {
         let place = match path.as_os_str() == "-" {
-            true => Place::Text(standard_input()?, "standard input"),
+            true => Place::Text(standard_input()?, "standard input".to_owned()),
             false => Place::File(path),
         };
         Ok(Self::new(place, args))
@@ -52,13 +57,13 @@ impl Source {
     /// A text from the command line.
     #[must_use]
     pub fn text(text: String, args: &VariableArgs) -> Self {
-        Self::new(Place::Text(text, "configuration"), args)
+        Self::new(Place::Text(text, "configuration".to_owned()), args)
     }
 
     fn new(place: Place, args: &VariableArgs) -> Self {
         Self {
             place,
-            variables: Variables::new(args.variable.iter().cloned()),
+            variables: args.variable.clone(),
             name: DEFAULT_NAME.to_owned(),
         }
     }
@@ -77,7 +82,7 @@ impl Source {
     pub fn shown(&self) -> String {
         match &self.place {
             Place::File(path) => path.display().to_string(),
-            Place::Text(_, name) => (*name).to_owned(),
+            Place::Text(_, name) => name.clone(),
         }
     }
 
@@ -100,23 +105,54 @@ impl Source {
         &self,
         store: Option<&Store>,
     ) -> Result<Result<Configuration, Findings>, Problem> {
-        let loaded;
-        let text = match &self.place {
-            Place::Text(text, _) => text,
-            Place::File(path) => {
-                loaded = config::load(path)?;
-                &loaded
-            }
-        };
+        let text = self.load()?;
         let projects = store.and_then(projects);
         let projects = projects.as_deref();
+        let variables = self.variables();
         Ok(super::read(
             &self.shown(),
-            text,
+            &text,
             &self.name,
-            &self.variables,
+            &variables,
             projects,
         ))
+    }
+
+    /// The same with a path that does not depend on the working directory.
+    ///
+    /// # Errors
+    ///
+    /// When there is no working directory.
+    pub fn absolute(self) -> Result<Self, Problem> {
+        let place = match self.place {
+            Place::File(path) => Place::File(std::path::absolute(&path).map_err(|error| {
+                let message = format!("{} cannot be found again: {error}", path.display());
+                Problem::failed(message, "give the whole path")
+            })?),
+            text => text,
+        };
+        Ok(Self { place, ..self })
+    }
+
+    /// Its keys and values as JSON, variables replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`], as far as its form is concerned.
+    pub fn object(&self) -> Result<Value, Problem> {
+        let document = Document::parse(&self.shown(), &self.load()?, &self.variables())?;
+        Ok(document.tree().to_json())
+    }
+
+    fn load(&self) -> Result<String, Problem> {
+        match &self.place {
+            Place::Text(text, _) => Ok(text.clone()),
+            Place::File(path) => config::load(path),
+        }
+    }
+
+    fn variables(&self) -> Variables {
+        Variables::new(self.variables.iter().cloned())
     }
 }
 

@@ -1,191 +1,241 @@
 //! Making a node have what a configuration says.
+//!
+//! A configuration owns what it made: it changes and deletes nothing else. Names of that are stored
+//! beside the resources.
+
+use std::net::SocketAddr;
 
 use culvert_manage::problem::Problem;
+use culvert_node::store::nodes::ResourceKey;
 
 use super::inner::Inner;
-use super::policies;
 use super::resource::Resource;
-use super::stored;
-use crate::model::{Action, Desired, Difference, Differences, PolicySpec};
+use super::{policies, stored};
+use crate::model::{
+    Action, ChannelSpec, ConnectionSpec, Desired, Difference, Differences, ListenerSpec, Names,
+    NodeSpec, OutletSpec, RelaySpec, differences,
+};
 
-/// What is to be done about the resources of a kind.
-struct Wanted<R> {
-    gone: Vec<String>,
-    new: Vec<R>,
-    changed: Vec<R>,
-    same: usize,
-}
+/// Kind and name of the row with the names of what a configuration made.
+const OWNED: (&str, &str) = ("configuration", "names");
 
 impl Inner {
+    /// Carries out what differs; all of it or, where something cannot be done, nothing.
     pub(super) fn apply(&self, desired: &Desired, dry_run: bool) -> Result<Differences, Problem> {
+        let _alone = self.applying();
         // What makes no sense is found before anything is changed.
-        let listeners = self.compare(&desired.tcp_listeners)?;
-        let connections = self.compare(&desired.tcp_connections)?;
-        let channels = self.compare(&desired.secure_channels)?;
-        let outlets = self.compare(&desired.tcp_outlets)?;
-        let relays = self.compare(&desired.relays)?;
-        let inlets = self.compare(&desired.tcp_inlets)?;
-        let mut done = Differences {
-            dry_run,
-            ..Differences::default()
-        };
-        self.apply_node(desired, &mut done)?;
-        self.apply_policies(&desired.policies, &mut done)?;
-        // Ports and names are free again before others want them.
-        self.remove(&inlets, &mut done)?;
-        self.remove(&relays, &mut done)?;
-        self.remove(&outlets, &mut done)?;
-        self.remove(&channels, &mut done)?;
-        self.remove(&connections, &mut done)?;
-        self.remove(&listeners, &mut done)?;
-        self.make(listeners, &mut done)?;
-        self.make(connections, &mut done)?;
-        self.make(channels, &mut done)?;
-        self.make(outlets, &mut done)?;
-        self.make(relays, &mut done)?;
-        self.make(inlets, &mut done)?;
-        Ok(done)
-    }
-
-    fn apply_node(&self, desired: &Desired, done: &mut Differences) -> Result<(), Problem> {
-        let mut current = self.spec();
-        let mut wanted = desired.node.clone();
-        wanted.name.clone_from(&current.name);
-        if *current == wanted {
-            return Ok(());
+        let mut wanted = checked(desired.clone().folded())?;
+        self.name().clone_into(&mut wanted.node.name);
+        let have = self.desired()?;
+        let before = self.owned()?;
+        take_listeners(&mut wanted, &have);
+        let old = have.owned_by(&before, &wanted);
+        let mut found = differences(&old, &wanted);
+        found.dry_run = dry_run;
+        if dry_run {
+            return Ok(found);
         }
-        // How long streams have in the end is asked then; everything else at the start only.
-        let only_drain = crate::model::NodeSpec {
-            drain: current.drain,
-            ..wanted.clone()
-        };
-        let action = match only_drain == *current {
-            true => Action::Change,
-            false => Action::Restart,
-        };
-        push(done, "node", &current.name, action);
-        if !done.dry_run {
-            let text =
-                serde_json::to_string(&wanted).map_err(|error| Problem::failed(error, ""))?;
-            let saved = self.changes().save_node(&current.name, &text, true);
-            saved.map_err(stored)?;
-            current.drain = wanted.drain;
-        }
-        Ok(())
-    }
-
-    fn apply_policies(&self, wanted: &[PolicySpec], done: &mut Differences) -> Result<(), Problem> {
-        let there = self.policies()?;
-        for policy in wanted {
-            let text = policies::parse(&policy.allow)?.canonical();
-            let wanted = PolicySpec {
-                allow: text,
-                ..policy.clone()
-            };
-            if there.contains(&wanted) {
-                done.unchanged += 1;
-                continue;
+        // What is made and then lost track of would stay for ever: it is written down first.
+        self.save_owned(&before.clone().with(wanted.names()))?;
+        for difference in &found.differences {
+            if let Err(problem) = self.carry_out(difference, &mut wanted) {
+                self.put_back(&old, &wanted, &before);
+                return Err(problem);
             }
-            let is_new = there.iter().all(|there| {
-                (&there.resource, &there.resource_type) != (&wanted.resource, &wanted.resource_type)
-            });
-            if !done.dry_run {
-                self.set_policy(&wanted)?;
-            }
-            let name = wanted.resource.or(wanted.resource_type).unwrap_or_default();
-            push(
-                done,
-                "policy",
-                &name,
-                if is_new {
-                    Action::Create
-                } else {
-                    Action::Change
-                },
-            );
         }
-        Ok(())
+        self.settle_policies(&wanted)?;
+        self.save_owned(&wanted.names())?;
+        Ok(found)
     }
 
-    fn compare<R: Resource>(&self, desired: &[R]) -> Result<Wanted<R>, Problem> {
-        let mut wanted = Wanted {
-            gone: Vec::new(),
-            new: Vec::new(),
-            changed: Vec::new(),
-            same: 0,
-        };
-        let mut kept = Vec::new();
+    /// Everything that the node has.
+    fn desired(&self) -> Result<Desired, Problem> {
+        Ok(Desired {
+            node: self.spec().clone(),
+            policies: self.policies()?,
+            relays: self.specs(),
+            tcp_outlets: self.specs(),
+            tcp_inlets: self.specs(),
+            secure_channels: self.specs(),
+            tcp_listeners: self.specs(),
+            tcp_connections: self.specs(),
+        })
+    }
+
+    fn specs<R: Resource>(&self) -> Vec<R> {
         let mut state = self.state();
-        let shelf = R::shelf(&mut state);
-        for spec in desired {
-            let mut spec = spec.clone();
-            spec.check()?;
-            // A listener on any port is the one that there is.
-            let there = shelf
-                .values()
-                .find(|held| held.spec.key() == spec.key() || spec.is_met_by(&held.spec));
-            let key = there
-                .map_or_else(|| spec.key(), |held| held.spec.key())
-                .to_owned();
-            if kept.contains(&key) {
-                return Err(Problem::invalid(
-                    format!(
-                        "there are two of the kind {} with the name '{key}'",
-                        R::KIND
-                    ),
-                    "give each its own name",
-                ));
-            }
-            kept.push(key);
-            match there {
-                Some(held) if spec.is_met_by(&held.spec) => wanted.same += 1,
-                Some(_) => wanted.changed.push(spec),
-                None => wanted.new.push(spec),
-            }
-        }
-        let gone = shelf.keys().filter(|key| !kept.contains(key));
-        wanted.gone = gone.cloned().collect();
-        Ok(wanted)
+        let shelf = R::shelf(&mut state).values();
+        shelf.map(|held| held.spec.clone()).collect()
     }
 
-    fn remove<R: Resource>(
-        &self,
-        wanted: &Wanted<R>,
-        done: &mut Differences,
-    ) -> Result<(), Problem> {
-        for key in &wanted.gone {
-            if !done.dry_run {
-                self.delete::<R>(key)?;
+    /// Names of what a configuration made.
+    fn owned(&self) -> Result<Names, Problem> {
+        let rows = self.changes().resources(self.name(), OWNED.0);
+        let rows = rows.map_err(stored)?;
+        let row = rows.iter().find(|(name, _)| name == OWNED.1);
+        let names = row.map(|(_, text)| serde_json::from_str(text));
+        // Names that cannot be read own nothing: better too much stays than too little.
+        Ok(names.and_then(Result::ok).unwrap_or_default())
+    }
+
+    fn save_owned(&self, names: &Names) -> Result<(), Problem> {
+        let text = serde_json::to_string(names).map_err(|error| Problem::failed(error, ""))?;
+        let key = ResourceKey {
+            node: self.name(),
+            kind: OWNED.0,
+            name: OWNED.1,
+        };
+        let saved = self.changes().save_resource(key, &text, None, false);
+        saved.map_err(stored)
+    }
+
+    fn carry_out(&self, difference: &Difference, wanted: &mut Desired) -> Result<(), Problem> {
+        match difference.resource.as_str() {
+            "node" => self.apply_node(&wanted.node),
+            "policy" => self.apply_policy(difference, wanted),
+            ListenerSpec::KIND => {
+                let made = self.make(difference, &wanted.tcp_listeners)?;
+                if let Some(spec) = made {
+                    // A picked port is what it is called by from now on.
+                    let asked = |listener: &&mut ListenerSpec| listener.address == difference.name;
+                    let mut listeners = wanted.tcp_listeners.iter_mut();
+                    listeners.find(asked).map(|listener| *listener = spec);
+                }
+                Ok(())
             }
-            push(done, R::KIND, key, Action::Delete);
+            ConnectionSpec::KIND => self.make(difference, &wanted.tcp_connections).map(drop),
+            ChannelSpec::KIND => self.make(difference, &wanted.secure_channels).map(drop),
+            RelaySpec::KIND => self.make(difference, &wanted.relays).map(drop),
+            OutletSpec::KIND => self.make(difference, &wanted.tcp_outlets).map(drop),
+            _ => self.make(difference, &wanted.tcp_inlets).map(drop),
+        }
+    }
+
+    /// Creates, changes or deletes a resource; what is there then, if it is new.
+    fn make<R: Resource>(&self, difference: &Difference, all: &[R]) -> Result<Option<R>, Problem> {
+        if difference.action == Action::Delete {
+            return self.delete::<R>(&difference.name).map(|()| None);
+        }
+        let spec = all.iter().find(|spec| spec.key() == difference.name);
+        let Some(spec) = spec.cloned() else {
+            return Ok(None);
+        };
+        if difference.action == Action::Change {
+            return self.replace(spec).map(|_| None);
+        }
+        let before: Vec<String> = self
+            .specs::<R>()
+            .iter()
+            .map(|has| has.key().to_owned())
+            .collect();
+        self.create(spec)?;
+        let now = self.specs::<R>().into_iter();
+        Ok(now
+            .into_iter()
+            .find(|has| !before.contains(&has.key().to_owned())))
+    }
+
+    /// How long streams have in the end is asked then; everything else at the next start.
+    fn apply_node(&self, wanted: &NodeSpec) -> Result<(), Problem> {
+        let text = serde_json::to_string(wanted).map_err(|error| Problem::failed(error, ""))?;
+        let saved = self.changes().save_node(self.name(), &text, true);
+        saved.map_err(stored)?;
+        self.spec().drain = wanted.drain;
+        Ok(())
+    }
+
+    fn apply_policy(&self, difference: &Difference, wanted: &Desired) -> Result<(), Problem> {
+        let named = wanted.policies.iter();
+        let mut named = named.filter(|policy| policy.key() == difference.name);
+        if let Some(policy) = named.next() {
+            return self.set_policy(policy).map(drop);
+        }
+        match difference.name.split_once('/') {
+            Some(("type", kind)) => self.delete_policy(None, Some(kind)),
+            Some((_, name)) => self.delete_policy(Some(name), None),
+            None => Ok(()),
+        }
+    }
+
+    /// A resource takes the policy of its name along when it goes, or brings none any more.
+    fn settle_policies(&self, wanted: &Desired) -> Result<(), Problem> {
+        let there = self.policies()?;
+        for policy in wanted
+            .policies
+            .iter()
+            .filter(|policy| !there.contains(policy))
+        {
+            self.set_policy(policy)?;
         }
         Ok(())
     }
 
-    fn make<R: Resource>(&self, wanted: Wanted<R>, done: &mut Differences) -> Result<(), Problem> {
-        done.unchanged += wanted.same;
-        for spec in wanted.changed {
-            let key = spec.key().to_owned();
-            if !done.dry_run {
-                self.replace(spec)?;
+    /// Undoes what was carried out of a configuration, as far as that is possible.
+    fn put_back(&self, old: &Desired, wanted: &Desired, owned: &Names) {
+        let _ = self.apply_node(&old.node);
+        let Ok(have) = self.desired() else { return };
+        let mut old = old.clone();
+        let made = have.owned_by(&wanted.names().with(owned.clone()), &old);
+        for difference in &differences(&made, &old).differences {
+            if let Err(problem) = self.carry_out(difference, &mut old) {
+                let (resource, name) = (&difference.resource, &difference.name);
+                tracing::error!(resource, name, %problem, "a configuration could not be undone");
             }
-            push(done, R::KIND, &key, Action::Change);
         }
-        for spec in wanted.new {
-            let key = spec.key().to_owned();
-            if !done.dry_run {
-                self.create(spec)?;
-            }
-            push(done, R::KIND, &key, Action::Create);
+        let settled = self.settle_policies(&old);
+        if let Err(problem) = settled.and_then(|()| self.save_owned(owned)) {
+            tracing::error!(%problem, "a configuration could not be undone");
         }
-        Ok(())
     }
 }
 
-fn push(done: &mut Differences, resource: &str, name: &str, action: Action) {
-    done.differences.push(Difference {
-        resource: resource.to_owned(),
-        name: name.to_owned(),
-        action,
-    });
+/// Brings everything into the form that is stored.
+fn checked(mut desired: Desired) -> Result<Desired, Problem> {
+    check(&mut desired.tcp_listeners)?;
+    check(&mut desired.tcp_connections)?;
+    check(&mut desired.secure_channels)?;
+    check(&mut desired.relays)?;
+    check(&mut desired.tcp_outlets)?;
+    check(&mut desired.tcp_inlets)?;
+    for policy in &mut desired.policies {
+        policy.allow = policies::parse(&policy.allow)?.canonical();
+    }
+    Ok(desired)
+}
+
+fn check<R: Resource>(specs: &mut [R]) -> Result<(), Problem> {
+    let mut keys = Vec::new();
+    for spec in specs {
+        spec.check()?;
+        let key = spec.key().to_owned();
+        if keys.contains(&key) {
+            return Err(Problem::invalid(
+                format!(
+                    "there are two of the kind {} with the name '{key}'",
+                    R::KIND
+                ),
+                "give each its own name",
+            ));
+        }
+        keys.push(key);
+    }
+    Ok(())
+}
+
+/// A listener on any port is the one that there is.
+fn take_listeners(wanted: &mut Desired, have: &Desired) {
+    let parsed = |listener: &ListenerSpec| listener.address.parse::<SocketAddr>().ok();
+    for index in 0..wanted.tcp_listeners.len() {
+        let Some(asked) = parsed(&wanted.tcp_listeners[index]).filter(|at| at.port() == 0) else {
+            continue;
+        };
+        let mut there = have.tcp_listeners.iter();
+        let found = there.find(|there| {
+            parsed(there).is_some_and(|at| at.ip() == asked.ip())
+                && !wanted.tcp_listeners.contains(there)
+        });
+        if let Some(found) = found {
+            wanted.tcp_listeners[index] = found.clone();
+        }
+    }
 }

@@ -71,6 +71,8 @@ pub(super) struct Inner {
     pub(super) woken: Mutex<Option<mpsc::Receiver<Wake>>>,
     pub(super) http: Mutex<Option<String>>,
     pub(super) source: Mutex<Option<Source>>,
+    /// Held while a configuration is applied.
+    pub(super) applying: Mutex<()>,
     pub(super) lock: NodeLock,
 }
 
@@ -98,6 +100,10 @@ impl Inner {
 
     pub(super) fn source(&self) -> MutexGuard<'_, Option<Source>> {
         held(&self.source)
+    }
+
+    pub(super) fn applying(&self) -> MutexGuard<'_, ()> {
+        held(&self.applying)
     }
 
     pub(super) fn name(&self) -> &str {

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 use culvert_manage::events::Events;
+use culvert_manage::observe::Observed;
 use culvert_manage::problem::Problem;
 use culvert_node::shard::Shard;
 use serde_json::Value;
@@ -447,6 +448,17 @@ impl Manager {
             .take()
             .unwrap_or_else(|| mpsc::channel().1)
             .into_iter()
+    }
+
+    /// What operators see of the node.
+    ///
+    /// # Errors
+    ///
+    /// When it is ending.
+    pub fn observed(&self) -> Result<Observed, Problem> {
+        let manager = self.clone();
+        let observed = self.0.with_node(Observed::new)?;
+        Ok(observed.with_checks(move || manager.readiness()))
     }
 
     /// Whether all shards answer.

@@ -69,6 +69,7 @@ impl Inner {
             woken: Mutex::new(Some(woken)),
             http: Mutex::default(),
             source: Mutex::default(),
+            applying: Mutex::default(),
             lock,
         });
         inner.restore_all().map_err(Failure::from)?;
@@ -236,8 +237,11 @@ fn start_node(spec: &NodeSpec, standing: &Standing) -> Result<Node, Failure> {
             ..Limits::default()
         },
     };
-    let standing = standing.clone();
-    let setup = move |shard: &Shard| set_up(shard, &standing);
+    let (standing, trace) = (standing.clone(), spec.trace);
+    let setup = move |shard: &Shard| {
+        shard.trace_streams(trace);
+        set_up(shard, &standing);
+    };
     Node::start(&config, setup).map_err(|error| {
         let hint = "see the message; `ulimit -l` shows the limit of locked memory";
         Failure::new(format!("cannot start: {error}"), hint)

@@ -13,11 +13,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::inner::{Source, Wake};
 use super::{Manager, NodeLock};
-use crate::api;
 use crate::failure::Failure;
 use crate::model::{Desired, NodeSpec};
 use crate::process;
 use crate::store::Store;
+use crate::{api, config};
 
 /// Socket of the management API in the directory of a node.
 pub const SOCKET: &str = "api.sock";
@@ -68,6 +68,8 @@ pub fn run(
     if let Some(Configured { desired, again }) = configured {
         manager.apply(&desired, false)?;
         manager.set_source(again);
+    } else if let Some(again) = config::start::stored(store, &spec.name)? {
+        manager.set_source(again);
     }
     let server = serve(&manager, &spec, directory)?;
     let alive = manager.clone();
@@ -99,7 +101,7 @@ fn say_ready(manager: &Manager) {
     ));
 }
 
-/// Serves the management API.
+/// Serves the management API, metrics and the status page.
 fn serve(manager: &Manager, spec: &NodeSpec, directory: PathBuf) -> Result<Server, Problem> {
     let mut places = vec![Place::Unix(directory.join(SOCKET))];
     if let Some(http) = &spec.http {
@@ -131,7 +133,9 @@ fn serve(manager: &Manager, spec: &NodeSpec, directory: PathBuf) -> Result<Serve
             insecure: false,
         });
     }
-    let server = Server::start(places, api::router(manager.clone()))?;
+    let (watched, watching) = manager.observed()?.watched();
+    let server = Server::start(places, api::router(manager.clone()).merge(watched))?;
+    server.spawn(watching);
     let over_tcp = |address: &&Address| matches!(address, Address::Tcp { .. });
     let address = server.addresses().iter().find(over_tcp);
     manager.set_http_address(address.map(ToString::to_string));

@@ -46,6 +46,8 @@ pub fn differences(old: &Desired, new: &Desired) -> Differences {
             Some(is) if same(was, is) => found.unchanged += usize::from(key.0 > 0),
             Some(is) => made.push((key, changed(key, was, is))),
             None if key.0 == 0 => made.push((key, difference(key, Action::Restart, false))),
+            // It stays, as that of the resource.
+            None if is_policy(key) && new.has_own_policy(&key.1) => found.unchanged += 1,
             None if is_policy(key) => policies_gone.push(difference(key, Action::Delete, false)),
             None => gone.push(difference(key, Action::Delete, true)),
         }
@@ -202,6 +204,13 @@ impl PolicySpec {
 pub struct Names(BTreeSet<(String, String)>);
 
 impl Names {
+    /// These and others.
+    #[must_use]
+    pub fn with(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// Whether something is among them.
     #[must_use]
     pub fn has(&self, kind: &str, name: &str) -> bool {
@@ -211,6 +220,43 @@ impl Names {
 }
 
 impl Desired {
+    /// Whether a policy, by its key, is one that a resource brings itself.
+    fn has_own_policy(&self, key: &str) -> bool {
+        let own = |name: &str, allow: &Option<String>| {
+            allow.is_some() && key.strip_prefix("resource/") == Some(name)
+        };
+        let mut outlets = self.tcp_outlets.iter();
+        let mut inlets = self.tcp_inlets.iter();
+        outlets.any(|outlet| own(&outlet.name, &outlet.allow))
+            || inlets.any(|inlet| own(&inlet.name, &inlet.allow))
+    }
+
+    /// The same with policies of outlets and inlets in it brought by these themselves. Which way a file
+    /// says it makes no difference then.
+    #[must_use]
+    pub fn folded(mut self) -> Self {
+        self.policies.retain(|policy| {
+            let Some(name) = &policy.resource else {
+                return true;
+            };
+            let outlets = self.tcp_outlets.iter_mut();
+            let outlets = outlets
+                .filter(|outlet| outlet.name == *name)
+                .map(|outlet| &mut outlet.allow);
+            let inlets = self.tcp_inlets.iter_mut();
+            let inlets = inlets
+                .filter(|inlet| inlet.name == *name)
+                .map(|inlet| &mut inlet.allow);
+            let mut is_alone = true;
+            for allow in outlets.chain(inlets) {
+                allow.get_or_insert_with(|| policy.allow.clone());
+                is_alone = false;
+            }
+            is_alone
+        });
+        self
+    }
+
     /// Names of everything in it.
     #[must_use]
     pub fn names(&self) -> Names {
@@ -374,6 +420,28 @@ mod tests {
         );
     }
 
+    #[test]
+    fn policies_are_the_same_wherever_they_are_said() {
+        let mut beside = node(&[inlet("a", "1", None), inlet("b", "2", None)]);
+        for name in ["a", "x"] {
+            beside.policies.push(PolicySpec {
+                resource: Some(name.into()),
+                resource_type: None,
+                allow: "web".into(),
+            });
+        }
+        let inside = node(&[inlet("a", "1", Some("web")), inlet("b", "2", None)]);
+        let folded = beside.clone().folded();
+        assert_eq!(folded.tcp_inlets, inside.tcp_inlets);
+        assert_eq!(folded.policies, beside.policies[1..]);
+        // The policy that was set by itself stays when the inlet brings it.
+        let found = differences(&beside, &inside);
+        assert_eq!(
+            said(&found),
+            ["Change tcp-inlet a", "Delete policy resource/x"]
+        );
+    }
+
     /// Does what is said, with maps of names.
     fn applied(old: &Desired, new: &Desired, found: &Differences) -> BTreeMap<Key, Value> {
         let (mut have, wanted) = (parts(old), parts(new));
@@ -391,7 +459,14 @@ mod tests {
                 }
             }
         }
+        // Those are the resources' own now.
+        have.retain(|key, _| !is_taken_over(key, new));
         have
+    }
+
+    /// Whether a policy is one that a resource brings from now on.
+    fn is_taken_over(key: &Key, new: &Desired) -> bool {
+        is_policy(key) && !parts(new).contains_key(key) && new.has_own_policy(&key.1)
     }
 
     fn any_desired() -> impl Strategy<Value = Desired> {
@@ -466,7 +541,8 @@ mod tests {
             let (before, after) = (parts(&old), parts(&new));
             let same: Vec<_> = before.iter().filter(|(key, value)| after.get(*key) == Some(value)).collect();
             let resources = same.iter().filter(|(key, _)| key.0 > 0).count();
-            prop_assert_eq!(found.unchanged, resources);
+            let taken_over = before.keys().filter(|key| is_taken_over(key, &new)).count();
+            prop_assert_eq!(found.unchanged, resources + taken_over);
             for difference in &found.differences {
                 let is_same = same.iter().any(|(key, _)| {
                     ORDER[key.0] == difference.resource && key.1 == difference.name

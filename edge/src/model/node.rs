@@ -29,6 +29,9 @@ pub struct NodeSpec {
     /// MiB that messages under way may take [default: a quarter of the memory, at most 1024]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<u32>,
+    /// Log when each connection opens and ends, with a trace id that both ends of a portal have.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub trace: bool,
     /// Seconds that streams have to end in once the node was told to.
     #[serde(default = "NodeSpec::default_drain")]
     pub drain: u64,
@@ -46,6 +49,7 @@ impl NodeSpec {
             http: None,
             shards: 0,
             max_memory: None,
+            trace: false,
             drain: Self::default_drain(),
         }
     }

@@ -15,6 +15,8 @@ use culvert_proto::policy::{Mode, Policy, Scope};
 use serde_json::{Value, json};
 
 use crate::cli::identifier;
+use crate::commands::at::{Running, node_name};
+use crate::commands::resource::ConfirmArgs;
 use crate::failure::Failure;
 use crate::given;
 use crate::output::Output;
@@ -39,11 +41,11 @@ pub enum PolicyCommand {
     /// Set the policy of a resource or a type; it takes the place of an earlier one.
     Create(CreateArgs),
     /// List all policies.
-    List,
+    List(ListArgs),
     /// Show one policy.
-    Show(ScopeArgs),
+    Show(OneArgs),
     /// Delete a policy.
-    Delete(ScopeArgs),
+    Delete(OneArgs),
     /// Decide as if somebody wanted to use a resource; exits with 3 if not allowed.
     #[command(after_help = AFTER_HELP)]
     Check(CheckArgs),
@@ -70,6 +72,68 @@ impl ScopeArgs {
     }
 }
 
+/// Only with a running node.
+#[derive(Debug, Args)]
+pub struct WithArgs {
+    /// Do it only if this node runs. Policies are those of all nodes of the state directory.
+    #[arg(long, value_name = "NODE", value_parser = node_name)]
+    pub at: Option<String>,
+}
+
+impl WithArgs {
+    fn check(&self, store: &Store) -> Result<(), Failure> {
+        match &self.at {
+            Some(name) => Running::open(store, Some(name))?.get("status").map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Arguments of `policy list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only the one of this resource.
+    #[arg(value_parser = resource)]
+    pub resource: Option<String>,
+    /// Only with a running node.
+    #[command(flatten)]
+    pub with: WithArgs,
+}
+
+/// Arguments of `policy show` and `policy delete`.
+#[derive(Debug, Args)]
+pub struct OneArgs {
+    /// One resource, by the name of its outlet, inlet or service.
+    #[arg(value_name = "RESOURCE", value_parser = resource)]
+    #[arg(required_unless_present_any = ["resource", "resource_type"])]
+    #[arg(conflicts_with_all = ["resource", "resource_type"])]
+    pub name: Option<String>,
+    /// The same.
+    #[arg(long, value_name = "NAME", value_parser = resource, conflicts_with = "resource_type")]
+    pub resource: Option<String>,
+    /// All resources of a type.
+    #[arg(long, value_name = "TYPE", value_parser = resource)]
+    pub resource_type: Option<String>,
+    /// Whether to ask before something is deleted.
+    #[command(flatten)]
+    pub confirm: ConfirmArgs,
+    /// Only with a running node.
+    #[command(flatten)]
+    pub with: WithArgs,
+}
+
+impl OneArgs {
+    fn scope(&self) -> Scope {
+        match (
+            self.name.as_ref().or(self.resource.as_ref()),
+            &self.resource_type,
+        ) {
+            (Some(name), _) => Scope::Name(name.clone()),
+            (None, kind) => Scope::Type(kind.as_deref().unwrap_or_default().into()),
+        }
+    }
+}
+
 /// Arguments of `policy create`.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
@@ -77,8 +141,15 @@ pub struct CreateArgs {
     #[command(flatten)]
     pub scope: ScopeArgs,
     /// The policy.
-    #[arg(allow_hyphen_values = true)]
-    pub expression: String,
+    #[arg(allow_hyphen_values = true, required_unless_present = "allow")]
+    pub expression: Option<String>,
+    /// The same.
+    #[arg(long, visible_alias = "expression", value_name = "EXPRESSION")]
+    #[arg(allow_hyphen_values = true, conflicts_with = "expression")]
+    pub allow: Option<String>,
+    /// Only with a running node.
+    #[command(flatten)]
+    pub with: WithArgs,
     /// Read the expression as Ockam does, where `notary` means `not ary`. It is decided as any other.
     #[arg(long)]
     pub compat: bool,
@@ -130,15 +201,18 @@ pub struct CheckArgs {
 pub fn run(store: &Store, command: &PolicyCommand, output: Output) -> Result<ExitCode, Failure> {
     match command {
         PolicyCommand::Create(args) => create(store, args, output)?,
-        PolicyCommand::List => list(store, output)?,
+        PolicyCommand::List(args) => list(store, args, output)?,
         PolicyCommand::Show(args) => {
+            args.with.check(store)?;
             let scope = args.scope();
             let found = Database::open(store.home())?.policy(&scope)?;
             let text = found.ok_or_else(|| missing(&scope))?;
             output.print(&text, &describe(&scope, &text));
         }
         PolicyCommand::Delete(args) => {
+            args.with.check(store)?;
             let scope = args.scope();
+            args.confirm.ask(&format!("delete the policy of {scope}"))?;
             if !Database::open(store.home())?.delete_policy(&scope)? {
                 return Err(missing(&scope));
             }
@@ -153,7 +227,9 @@ pub fn run(store: &Store, command: &PolicyCommand, output: Output) -> Result<Exi
 }
 
 fn create(store: &Store, args: &CreateArgs, output: Output) -> Result<(), Failure> {
-    let written = args.expression.as_str();
+    args.with.check(store)?;
+    let written = args.expression.as_ref().or(args.allow.as_ref());
+    let written = written.map_or("", String::as_str);
     let policy = if args.compat {
         let canonical = parse(written, Mode::Compat, output)?.canonical();
         Policy::parse(&canonical, Mode::Strict).map_err(|error| {
@@ -180,8 +256,12 @@ fn create(store: &Store, args: &CreateArgs, output: Output) -> Result<(), Failur
     Ok(())
 }
 
-fn list(store: &Store, output: Output) -> Result<(), Failure> {
-    let policies = Database::open(store.home())?.policies()?;
+fn list(store: &Store, args: &ListArgs, output: Output) -> Result<(), Failure> {
+    args.with.check(store)?;
+    let mut policies = Database::open(store.home())?.policies()?;
+    if let Some(wanted) = &args.resource {
+        policies.retain(|(scope, _)| *scope == Scope::Name(wanted.clone()));
+    }
     let mut all = Vec::new();
     for (scope, text) in &policies {
         let (kind, resource) = match scope {
@@ -196,7 +276,7 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
 }
 
 fn missing(scope: &Scope) -> Failure {
-    Failure::new(
+    Failure::not_found(
         format!("there is no policy of {scope}"),
         "`culvert-edge policy list` shows all of them",
     )

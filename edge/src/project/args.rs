@@ -1,5 +1,6 @@
 //! The command line of `culvert-edge project`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -23,6 +24,23 @@ pub enum ProjectCommand {
     /// Become a member of a project by a ticket, and get a credential.
     #[command(after_help = ENROLL_HELP)]
     Enroll(EnrollArgs),
+    /// Take over a project from JSON, as `project information` prints it. It makes nobody a member.
+    Import {
+        /// File with the JSON.
+        #[arg(value_name = "FILE", required_unless_present = "project_file")]
+        file: Option<PathBuf>,
+        /// The same.
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        project_file: Option<PathBuf>,
+        /// Name of the identity to be with this project; the default one is made when missing.
+        #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
+        identity: String,
+    },
+    /// Print a project as JSON, for `project import` on another machine.
+    Information {
+        /// Its name [default: the only one there is]
+        name: Option<String>,
+    },
     /// Make a ticket for somebody else. Only enrollers can; the authority is asked.
     Ticket(Box<TicketCommandArgs>),
     /// List the projects that this machine is enrolled with.
@@ -37,6 +55,20 @@ pub enum ProjectCommand {
         /// Its name.
         name: String,
     },
+}
+
+/// Arguments of `enroll`.
+#[derive(Debug, Args)]
+pub struct EnrollHereArgs {
+    /// The ticket, a file with it, or - for standard input.
+    #[arg(env = "ENROLLMENT_TICKET", hide_env_values = true)]
+    pub ticket: Option<String>,
+    /// Name of the identity that becomes a member; the default one is made when missing.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
+    pub identity: String,
+    /// How long the authority may take.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse_whole)]
+    pub timeout: Duration,
 }
 
 /// Arguments of `project enroll`.

@@ -4,6 +4,7 @@
 pub mod args;
 mod ask;
 pub(crate) mod enroll;
+mod exchange;
 pub(crate) mod members;
 
 use std::io::Read;
@@ -23,7 +24,7 @@ use crate::duration::roughly;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::store::Store;
-use args::{EnrollArgs, ProjectCommand, TicketCommandArgs};
+use args::{EnrollArgs, EnrollHereArgs, ProjectCommand, TicketCommandArgs};
 use enroll::Joined;
 
 /// Runs a command about projects.
@@ -35,14 +36,48 @@ pub fn run(store: &Store, command: &ProjectCommand, output: Output) -> Result<()
     match command {
         ProjectCommand::Enroll(args) => enroll(store, args, output),
         ProjectCommand::Ticket(args) => ticket(store, args, output),
+        ProjectCommand::Import {
+            file,
+            project_file,
+            identity,
+        } => {
+            let file = file.as_ref().or(project_file.as_ref());
+            let file = file.map_or_else(|| Path::new("-"), |file| file.as_path());
+            exchange::import(store, file, identity, output)
+        }
+        ProjectCommand::Information { name } => {
+            exchange::information(store, name.as_deref(), output)
+        }
         ProjectCommand::List => list(store, output),
         ProjectCommand::Show { name } => show(store, name.as_deref(), output),
         ProjectCommand::Delete { name } => delete(store, name, output),
     }
 }
 
+/// `culvert-edge enroll`: with a ticket, becomes a member of its project.
+///
+/// # Errors
+///
+/// Wrong usage without one: there is no service to log in to; what `project enroll` says.
+pub fn enroll_here(store: &Store, args: &EnrollHereArgs, output: Output) -> Result<(), Failure> {
+    let ticket = args.ticket.clone().ok_or_else(|| {
+        Failure::usage(
+            "there is no hosted service to log in to: a project is enrolled with by a ticket",
+            "run an authority of your own with `culvert-edge authority create`, or ask who runs one \
+             for a ticket: `culvert-edge enroll TICKET`",
+        )
+    })?;
+    let args = EnrollArgs {
+        ticket,
+        identity: args.identity.clone(),
+        name: None,
+        timeout: args.timeout,
+    };
+    enroll(store, &args, output)
+}
+
 /// The ticket in an argument: itself, in a file, or on standard input.
-fn read_ticket(argument: &str) -> Result<Ticket, Failure> {
+pub(crate) fn read_ticket(argument: &str) -> Result<Ticket, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::usage(format!("cannot read the ticket in {argument}: {error}"), "")
             .because("ticket_undecodable")
@@ -129,12 +164,14 @@ fn find(db: &mut Database, name: Option<&str>) -> Result<Project, Failure> {
     if let Some(name) = name {
         let message = format!("this machine is not enrolled with a project '{name}'");
         let hint = format!("see `culvert-edge project list`, or {enroll}");
-        return db.project(name)?.ok_or_else(|| Failure::new(message, hint));
+        return db
+            .project(name)?
+            .ok_or_else(|| Failure::not_found(message, hint));
     }
     let mut all = db.projects()?;
     match (all.pop(), all.is_empty()) {
         (Some(only), true) => Ok(only),
-        (None, _) => Err(Failure::new(
+        (None, _) => Err(Failure::not_found(
             "this machine is not enrolled with any project",
             enroll,
         )),

@@ -66,7 +66,7 @@ fn policies_are_set_listed_shown_and_deleted() {
 
     done(home, &["policy", "delete", "--resource", "db"]);
     for command in ["show", "delete"] {
-        let (_, said) = run(home, &["policy", command, "--resource", "db"], 1);
+        let (_, said) = run(home, &["policy", command, "--resource", "db"], 4);
         assert!(said.contains("no policy of resource 'db'"), "{said}");
     }
     assert_eq!(

@@ -329,6 +329,18 @@ fn places_inside_of_texts() {
 }
 
 #[test]
+fn json_of_a_file_is_read_as_the_file() {
+    let text = "name: $N$$\nshards: 3\nmax-memory:\ntcp-inlets: {a: {from: 1, tcp-inlet: true}}";
+    let variables = given(&[("N", "a$b")]);
+    let document = Document::parse("x", text, &variables).expect(text);
+    let json = document.tree().to_json().to_string();
+    let (again, _) = read::<Sample>("x", &json, &given(&[])).expect(&json);
+    let (first, _) = read::<Sample>("x", text, &variables).expect(text);
+    assert_eq!(again, first);
+    assert_eq!(first.name, "a$b$");
+}
+
+#[test]
 fn files_that_cannot_be_read() {
     let home = tempfile::tempdir().expect("directory");
     let path = home.path().join("x.yaml");

@@ -115,6 +115,22 @@ impl Tree {
         }
     }
 
+    /// The same as JSON that is read as the same again: all values without parts are text, nothing is
+    /// null, and dollar signs are doubled, as no variables are left.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Scalar(_) if self.is_nothing() => serde_json::Value::Null,
+            Value::Scalar(scalar) => scalar.text.replace('$', "$$").into(),
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => {
+                let pairs = entries.iter();
+                let pairs = pairs.map(|entry| (entry.key.clone(), entry.value.to_json()));
+                serde_json::Value::Object(pairs.collect())
+            }
+        }
+    }
+
     /// What it is, for people.
     #[must_use]
     pub fn described(&self) -> String {

@@ -15,7 +15,9 @@ use culvert_node::pulse::Pulse;
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::history::History;
 use crate::http::{Place, Server};
+use crate::page;
 use crate::problem::{Kind, Problem};
 
 /// How long shards may take to say that they are there.
@@ -63,6 +65,16 @@ impl Observed {
             .route("/metrics", get(move || async move { metrics.metrics() }))
             .route("/live", get(move || async move { live.live().await }))
             .route("/ready", get(move || async move { ready.ready().await }))
+    }
+
+    /// These, `GET /v1/history` and the status page; and what has to run beside them, to have a history.
+    pub fn watched(&self) -> (Router, impl Future<Output = ()> + Send + 'static) {
+        let history = History::default();
+        let routes = self.router().merge(history.clone().router());
+        (
+            routes.merge(page::router()),
+            history.keep(self.counters.clone()),
+        )
     }
 
     /// Serves the three by themselves, to everybody.

@@ -173,6 +173,7 @@ async function keepFollowing() {
       const has = await follow("/v1/self/events", (event) => {
         if (event.event === "hello") return;
         number += 1;
+        if (event.event === "missed") event.detail = `${event.missed} events came too fast`;
         known.events.unshift({ key: String(number), "at-ms": Date.now() + known.skew, ...event });
         known.events.length = Math.min(known.events.length, EVENTS);
         views.happened(known.events);

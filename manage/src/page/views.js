@@ -44,7 +44,7 @@ function what(kind, item) {
     case "tcp-outlets":
       return `→ ${item.to}`;
     case "relays":
-      return `${item.alias ?? item.name} at ${item.at ?? item.relay ?? "the project"}`;
+      return `${item["forwarding-address"] ?? item.name} at ${item.destination ?? item.at ?? "the project"}`;
     case "secure-channels":
     case "tcp-connections":
       return `→ ${item.to}`;
@@ -247,7 +247,7 @@ export class Views {
       ["Received", bytesPerSecond(at("rates.bytes-in")), `${bytes(now["bytes-in"])} in all`, true],
       ["Sent", bytesPerSecond(at("rates.bytes-out")), `${bytes(now["bytes-out"])} in all`, true],
       ["Messages", perSecond(at("rates.messages")), `${count(now.messages)} in all`, true],
-      ["Opening, p99", p99 === undefined ? "–" : seconds(p99), "of a stream, lately", hasResources(self)],
+      ["Opening, p99", p99 === undefined ? "–" : seconds(p99), "lately", hasResources(self)],
       ["Buffers", bytes(now["memory-bytes"]), "for messages", true],
     ];
     const list = byId("tiles");
@@ -294,7 +294,7 @@ export class Views {
       const peer = peers.get(stream.peer ?? "");
       if (peer) peer.streams += 1;
     }
-    this.peers.fill([...peers.values()].sort((a, b) => (a.peer ?? "").localeCompare(b.peer ?? "")));
+    this.peers.fill([...peers.values()].sort((a, b) => (a.peer ?? "~").localeCompare(b.peer ?? "~")));
     const newest = (a, b) => b["since-ms"] - a["since-ms"];
     const streams = found.streams.map((stream) => ({ ...stream, key: streamKey(stream) }));
     this.streams.fill(numbered(streams).sort(newest).slice(0, 50), found["streams-total"]);

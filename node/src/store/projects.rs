@@ -129,6 +129,28 @@ impl Database {
         })
     }
 
+    /// All credentials that are kept, with whom they are about and who issued them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub fn credentials(
+        &mut self,
+    ) -> Result<Vec<(Identifier, Identifier, StoredCredential)>, StoreError> {
+        let select = "SELECT subject, issuer, credential, expires_at FROM credential
+            ORDER BY subject, issuer";
+        self.with("read", |db| {
+            let found = |row: &Row<'_>| {
+                let kept = StoredCredential {
+                    encoded: row.get(2)?,
+                    expires_at: row.get(3)?,
+                };
+                Ok((identifier(row, 0)?, identifier(row, 1)?, kept))
+            };
+            db.prepare(select)?.query_map([], found)?.collect()
+        })
+    }
+
     /// The credential that `issuer` gave `subject`, whether it is still valid or not.
     ///
     /// # Errors

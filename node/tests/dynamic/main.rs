@@ -11,13 +11,16 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use culvert_crypto::trust::Trust;
 use culvert_node::metrics::Snapshot;
 use culvert_node::node::Node;
 use culvert_node::reason::Refusal;
-use culvert_node::session::Event;
+use culvert_node::session::{Event, MessageError, Recipient, send_message};
+use culvert_node::shard::Shard;
 use culvert_node::stop::Stopper;
+use culvert_node::worker::ECHO;
 
-use common::wait_for;
+use common::{credentials, wait_for};
 use support::{
     PATIENCE, Pair, alone, any, ask, client, echoes, holds, is_reset, open_files, relay, service,
     start_outlet, until,
@@ -135,6 +138,38 @@ fn an_inlet_is_replaced_under_its_clients() {
     let mut letter = [0];
     between.read_exact(&mut letter).unwrap();
     assert_eq!(letter, [b'b']);
+    pair.shutdown();
+}
+
+/// From every shard; and no more once the channel is gone.
+#[test]
+fn a_kept_channel_is_reached_by_its_name() {
+    let _alone = alone();
+    let pair = Pair::new(service(b'a'));
+    let say = |shard| {
+        let (answer, answers) = mpsc::channel();
+        let me = pair.me.clone();
+        let ask = move |shard: &Shard| {
+            let asking = shard.clone();
+            shard.spawn(async move {
+                let to = Recipient::Here(vec![b"chan".to_vec(), ECHO.to_vec()]);
+                let credentials = credentials(&me, Trust::Anyone);
+                let reply = send_message(&asking, &credentials, &to, b"hello", PATIENCE).await;
+                let _ = answer.send(reply);
+            });
+        };
+        pair.near.on_shard(shard, ask).unwrap();
+        answers.recv_timeout(2 * PATIENCE).unwrap()
+    };
+    for _ in 0..3 {
+        let channel = pair.channel(b"chan").up();
+        for shard in 0..pair.near.shards() {
+            assert_eq!(say(shard).unwrap(), b"hello");
+        }
+        channel.end();
+        let gone = say(0);
+        assert!(matches!(gone, Err(MessageError::Send { .. })), "{gone:?}");
+    }
     pair.shutdown();
 }
 

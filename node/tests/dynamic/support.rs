@@ -122,7 +122,7 @@ pub(crate) fn start_outlet(
 pub(crate) struct Pair {
     pub(crate) near: Node,
     pub(crate) far: Node,
-    me: Endpoint,
+    pub(crate) me: Endpoint,
     you: Endpoint,
 }
 

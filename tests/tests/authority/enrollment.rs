@@ -55,7 +55,7 @@ fn two_edges_enroll_in_four_commands() {
     assert_eq!((code, text(&said["error"], "reason")), (1, "refused"));
     json(two.path(), &["project", "delete", "shop"]);
     let (code, _) = run(two.path(), &["project", "show"]);
-    assert_eq!(code, 1);
+    assert_eq!(code, 4);
     assert_eq!(authority.members().len(), 2);
 }
 

@@ -27,7 +27,8 @@ struct Done {
 /// Measures and prints what came out.
 pub(super) fn measure(args: &RunArgs, output: Output) -> Result<(), Failure> {
     let failed = |error: io::Error| {
-        let hint = "is `culvert-edge bench serve` running there, and does its outlet let this side in?";
+        let hint =
+            "is `culvert-edge bench serve` running there, and does its outlet let this side in?";
         let failure = Failure::new(format!("cannot measure through {}: {error}", args.to), hint);
         failure.because_of(6, "unavailable")
     };
@@ -51,7 +52,9 @@ pub(super) fn measure(args: &RunArgs, output: Output) -> Result<(), Failure> {
         .collect();
     let mut all = Vec::new();
     for thread in threads {
-        let done = thread.join().map_err(|_| failed(io::ErrorKind::Other.into()))?;
+        let done = thread
+            .join()
+            .map_err(|_| failed(io::ErrorKind::Other.into()))?;
         all.push(done.map_err(failed)?);
     }
     report(args, size, &all, output);

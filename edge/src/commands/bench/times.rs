@@ -27,7 +27,9 @@ impl Times {
     pub(super) fn add(&mut self, time: Duration) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let last = self.counts.len() - 1;
-        let place = usize::try_from(place(nanoseconds)).unwrap_or(last).min(last);
+        let place = usize::try_from(place(nanoseconds))
+            .unwrap_or(last)
+            .min(last);
         if let Some(count) = self.counts.get_mut(place) {
             *count += 1;
         }
@@ -93,7 +95,10 @@ mod tests {
             assert!(place >= before && place < STEPS * POWERS, "{nanoseconds}");
             let largest = largest(place);
             assert!(largest >= nanoseconds, "{nanoseconds}");
-            assert!(largest - nanoseconds <= nanoseconds / STEPS, "{nanoseconds}: {largest}");
+            assert!(
+                largest - nanoseconds <= nanoseconds / STEPS,
+                "{nanoseconds}: {largest}"
+            );
             before = place;
         }
     }
@@ -107,10 +112,16 @@ mod tests {
         }
         let mut twice = times.clone();
         twice.merge(&times);
-        assert_eq!((twice.count(), twice.most()), (2000, Duration::from_millis(1)));
+        assert_eq!(
+            (twice.count(), twice.most()),
+            (2000, Duration::from_millis(1))
+        );
         for (thousandths, exact) in [(500, 500), (990, 990), (1000, 1000)] {
             let found = twice.within(thousandths).as_micros();
-            assert!((exact..=exact + exact / 16).contains(&found), "{thousandths}: {found}");
+            assert!(
+                (exact..=exact + exact / 16).contains(&found),
+                "{thousandths}: {found}"
+            );
         }
     }
 }

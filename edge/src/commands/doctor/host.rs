@@ -55,7 +55,11 @@ pub(super) fn driver(found: &mut Findings) {
             "use Linux 5.11 or newer, and a seccomp profile that allows io_uring",
         ),
     };
-    found.notice("kernel", format!("epoll is used, which is slower: {why}"), hint);
+    found.notice(
+        "kernel",
+        format!("epoll is used, which is slower: {why}"),
+        hint,
+    );
 }
 
 pub(super) fn limits(found: &mut Findings) {
@@ -63,7 +67,9 @@ pub(super) fn limits(found: &mut Findings) {
         Some(most) if most < FILES => found.wrong(
             "open files",
             format!("at most {most}: each stream takes two"),
-            format!("raise the hard limit to {FILES} or more (`ulimit -Hn`, LimitNOFILE= of systemd)"),
+            format!(
+                "raise the hard limit to {FILES} or more (`ulimit -Hn`, LimitNOFILE= of systemd)"
+            ),
         ),
         Some(most) => found.fine("open files", format!("up to {most}")),
         None => found.fine("open files", "no limit"),

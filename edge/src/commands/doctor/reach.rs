@@ -32,7 +32,11 @@ pub(super) fn projects(store: &Store, args: &DoctorArgs, found: &mut Findings) {
             let node = Identity::verify(&project.change_history, None);
             let node = node.ok().map(|node| node.identifier());
             let relay = ("relay", project.route.as_str(), node);
-            let authority = ("authority", project.authority_route.as_str(), Some(project.authority));
+            let authority = (
+                "authority",
+                project.authority_route.as_str(),
+                Some(project.authority),
+            );
             for (kind, route, expected) in [relay, authority] {
                 let what = format!("{kind} of project {}", project.name);
                 match reach(store, project, route, expected, args.timeout) {
@@ -92,17 +96,20 @@ fn reach(
     limit: Duration,
 ) -> Result<(), Failure> {
     let unreadable = |error: route::RouteError| {
-        Failure::new(format!("the route {route} cannot be used: {error}"), "enroll again")
+        Failure::new(
+            format!("the route {route} cannot be used: {error}"),
+            "enroll again",
+        )
     };
     let place = route::place(route).map_err(unreadable)?;
     let endpoint = store.load(&project.identity)?.endpoint()?;
     let client = Client::start()?;
-    let asked = client.run(async move |shard: &Shard| {
-        history_of(shard, endpoint, &place, expected, limit).await
-    });
+    let asked = client
+        .run(async move |shard: &Shard| history_of(shard, endpoint, &place, expected, limit).await);
     client.end();
     asked?.map(drop).map_err(|error| {
-        let hint = "check that it runs, that this machine can connect to it, and the clocks of both";
+        let hint =
+            "check that it runs, that this machine can connect to it, and the clocks of both";
         Failure::unavailable(error, hint)
     })
 }

@@ -39,7 +39,11 @@ pub(super) fn directory(store: &Store, found: &mut Findings) -> bool {
     let mode = data.permissions().mode() & 0o777;
     if data.uid() != geteuid().as_raw() {
         let hint = "run this as the user that the nodes run as";
-        found.notice(what, format!("{shown} belongs to user {}", data.uid()), hint);
+        found.notice(
+            what,
+            format!("{shown} belongs to user {}", data.uid()),
+            hint,
+        );
     } else if mode & 0o077 != 0 {
         let message = format!("{shown} has mode {mode:04o}: others may look into it");
         found.wrong(what, message, format!("run `chmod 700 {shown}`"));
@@ -85,9 +89,12 @@ pub(super) fn identities(store: &Store, found: &mut Findings) {
     for name in names {
         let what = format!("identity {name}");
         let opened = store.entry(&name).map_err(Failure::from).and_then(|entry| {
-            let header = store.vault_header(entry.vault())?;
+            let with = match entry.vault() {
+                Some(vault) => store.vault_header(vault)?.with,
+                None => None,
+            };
             // Nobody is asked for a passphrase here.
-            match header.with.is_none_or(|with| store.given() == Some(with)) {
+            match with.is_none_or(|with| store.given() == Some(with)) {
                 true => {
                     store.load(&name)?.endpoint()?;
                     Ok(Some(entry.identifier()))
@@ -119,7 +126,11 @@ pub(super) fn policies(store: &Store, found: &mut Findings) {
             Ok(policy) => policy,
             Err(error) => {
                 let hint = "set it again with `culvert-edge policy create`";
-                found.wrong(what, format!("it cannot be read, and lets nobody in: {error}"), hint);
+                found.wrong(
+                    what,
+                    format!("it cannot be read, and lets nobody in: {error}"),
+                    hint,
+                );
                 continue;
             }
         };
@@ -162,7 +173,13 @@ fn of_node(node: &StoredNode, view: &Value, found: &mut Findings) {
             return found.wrong(&what, format!("it is {state}"), hint);
         }
     }
-    for kind in ["relays", "tcp-inlets", "tcp-outlets", "secure-channels", "tcp-connections"] {
+    for kind in [
+        "relays",
+        "tcp-inlets",
+        "tcp-outlets",
+        "secure-channels",
+        "tcp-connections",
+    ] {
         for resource in view[kind].as_array().into_iter().flatten() {
             of_resource(&what, kind.trim_end_matches('s'), resource, found);
         }

@@ -75,7 +75,12 @@ pub struct CreateArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = crate::given::pair)]
     pub variable: Vec<(String, String)>,
     /// Become a member of a project by this ticket first: the ticket, or a file with it.
-    #[arg(long, value_name = "TICKET", env = "ENROLLMENT_TICKET", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TICKET",
+        env = "ENROLLMENT_TICKET",
+        hide_env_values = true
+    )]
     pub enrollment_ticket: Option<String>,
     /// Stay in the foreground and log to standard error, as service managers want it.
     #[arg(long, short)]
@@ -112,6 +117,10 @@ pub struct CreateArgs {
     /// MiB that messages under way may take [default: a quarter of the memory, at most 1024]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(32..))]
     pub max_memory: Option<u32>,
+    /// Log when each connection opens and ends, with a trace id that is the same at both ends of a portal
+    /// if both have this. The id travels in clear, in the form of W3C traceparent.
+    #[arg(long)]
+    pub trace: bool,
     /// How long streams have to end in once the node is told to stop [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub drain: Option<Duration>,

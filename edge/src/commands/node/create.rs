@@ -29,7 +29,7 @@ pub fn create(store: &Store, args: &CreateArgs, output: Output) -> Result<(), Fa
     let text = json!(spec).to_string();
     let is_new = match stored {
         None => true,
-        Some(stored) if serde_json::from_str(&stored.spec).ok() == Some(spec.clone()) => false,
+        Some(stored) if serde_json::from_str(&stored.spec).ok().as_ref() == Some(&spec) => false,
         Some(_) => {
             return Err(Failure::conflict(
                 format!("there is a node '{name}' already, which is another one"),
@@ -84,6 +84,7 @@ fn spec(args: &CreateArgs, name: &str) -> Result<NodeSpec, Failure> {
         }),
         shards: args.shards.unwrap_or(usual.shards),
         max_memory: args.max_memory,
+        trace: args.trace,
         drain: args.drain.map_or(usual.drain, |drain| drain.as_secs()),
         ..usual
     })
