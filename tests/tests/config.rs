@@ -59,14 +59,15 @@ impl Node {
 
     /// Waits until it has these inlets, all of them up, and gives their addresses.
     fn has(&self, wanted: &[&str]) -> Vec<SocketAddr> {
-        eventually(PATIENCE, || {
+        let (addresses, _) = eventually("the inlets", PATIENCE, || {
             let inlets = self.inlets();
             let up = inlets.iter().all(|inlet| inlet["state"] == "up");
             match up && self.names() == wanted {
                 true => Ok(inlets.iter().map(address).collect()),
                 false => Err(json!(inlets)),
             }
-        })
+        });
+        addresses
     }
 }
 
