@@ -22,9 +22,9 @@ const DEFAULT: &str = "info";
 /// Wrong usage when a part of it makes no sense.
 pub fn filter<F: FromStr>() -> Result<F, Failure> {
     match env::var(VARIABLE) {
-        Ok(text) => parse(&text),
-        Err(VarError::NotPresent) => parse(""),
-        Err(VarError::NotUnicode(text)) => Err(refused(&text.display().to_string())),
+        Ok(text) => filter_of(&text, VARIABLE),
+        Err(VarError::NotPresent) => filter_of("", VARIABLE),
+        Err(VarError::NotUnicode(text)) => Err(refused(&text.display().to_string(), VARIABLE)),
     }
 }
 
@@ -35,7 +35,12 @@ pub fn in_colour() -> bool {
     !no_color && io::stderr().is_terminal()
 }
 
-fn parse<F: FromStr>(text: &str) -> Result<F, Failure> {
+/// The filter that a text asks for; `origin` is where it stands, for people.
+///
+/// # Errors
+///
+/// Wrong usage when a part of it makes no sense.
+pub fn filter_of<F: FromStr>(text: &str, origin: &str) -> Result<F, Failure> {
     let parts = text.split(',').map(str::trim);
     let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
     for part in &parts {
@@ -43,18 +48,18 @@ fn parse<F: FromStr>(text: &str) -> Result<F, Failure> {
         // nothing else.
         let is_word = !part.contains(['=', '[']);
         if is_word && part.parse::<LevelFilter>().is_err() || part.parse::<F>().is_err() {
-            return Err(refused(part));
+            return Err(refused(part, origin));
         }
     }
     // Put together again because filters take a space for a part of the target.
     let text = parts.join(",");
     let text = if text.is_empty() { DEFAULT } else { &text };
-    text.parse().map_err(|_| refused(text))
+    text.parse().map_err(|_| refused(text, origin))
 }
 
-fn refused(part: &str) -> Failure {
+fn refused(part: &str, origin: &str) -> Failure {
     Failure::usage(
-        format!("'{part}' in {VARIABLE} is neither a level nor TARGET=LEVEL"),
+        format!("'{part}' in {origin} is neither a level nor TARGET=LEVEL"),
         "use off, error, warn, info, debug or trace, for all or for one target, separated by \
          commas: info,culvert_node=debug",
     )
@@ -67,7 +72,7 @@ mod tests {
     #[test]
     fn words_are_levels() {
         // Takes everything, as filters take nearly everything.
-        let parsed = |text| parse::<String>(text).map_err(|failure| failure.message);
+        let parsed = |text| filter_of::<String>(text, VARIABLE).map_err(|failure| failure.message);
         for text in [
             "off",
             "INFO",
@@ -91,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_the_filter_refuses_is_named() {
-        let refused = parse::<LevelFilter>("info,a=loud").expect_err("no level");
+        let refused = filter_of::<LevelFilter>("info,a=loud", VARIABLE).expect_err("no level");
         assert!(
             refused.is_usage() && refused.message.contains("'a=loud'"),
             "{refused}"

@@ -1,5 +1,7 @@
 //! Who may register a name (`protocol/04-relay.md` 5).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use culvert_node::channel::Channel;
 use culvert_node::policy::{Guard, Subject};
 
@@ -9,10 +11,10 @@ const RELAY: &[u8] = b"ockam-relay";
 const EVERY: &[u8] = b"*";
 
 /// What decides about registrations beside who holds a name.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Admission {
     /// Whether the attribute [`RELAY`] is needed: where authorities are believed.
-    pub by_attribute: bool,
+    pub by_attribute: AtomicBool,
     /// Policies about resources of type `relay`.
     pub guard: Guard,
 }
@@ -24,8 +26,9 @@ impl Admission {
     ///
     /// Why not, for the operator.
     pub(crate) fn decide(&self, name: &str, channel: Option<&Channel>) -> Result<(), String> {
+        let by_attribute = self.by_attribute.load(Ordering::Relaxed);
         let Some(channel) = channel else {
-            if self.by_attribute {
+            if by_attribute {
                 return Err("a credential is needed, and nobody proved who they are".into());
             }
             let nobody = Subject {
@@ -36,7 +39,7 @@ impl Admission {
             return self.ask(name, nobody);
         };
         let attested = channel.attested();
-        if self.by_attribute {
+        if by_attribute {
             let values = attested.iter().filter_map(|one| one.attributes.get(RELAY));
             if !values
                 .into_iter()

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use culvert_node::authority::Authority;
 use culvert_node::control::listen_address;
 
@@ -15,10 +15,58 @@ use culvert_node::control::listen_address;
 #[command(
     name = "culvert-relay",
     version,
-    after_help = "Exit status: 0 ended on request, 1 runtime error, 2 wrong usage.\n\
-                  Logs go to stderr; CULVERT_LOG sets what is logged (for example 'debug')."
+    args_conflicts_with_subcommands = true,
+    after_help = "Exit status: 0 ended on request, 1 runtime error, 2 wrong usage or configuration, 3 denied, \
+                  4 no such file, 5 address in use, 6 not running.\n\
+                  SIGTERM and SIGINT end it in order, a second one at once; SIGHUP reads --config again."
 )]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What can be done beside running.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a configuration file; says what is wrong, and where.
+    Check(CheckArgs),
+    /// Show how a running relay is doing.
+    Status(StatusArgs),
+}
+
+/// Checking a file.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// The file.
+    pub file: PathBuf,
+    /// Form of what is written to stdout, and of errors.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// Asking a relay.
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// State directory of the relay; its socket is there.
+    #[arg(long, env = "CULVERT_HOME")]
+    pub home: Option<PathBuf>,
+    /// Socket of the relay [default: relay.sock in the state directory]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Form of what is written to stdout, and of errors.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// Running the relay.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunArgs {
+    /// File with these options as keys, without the dashes; what is given here or in the environment counts
+    /// before it. Read again on SIGHUP.
+    #[arg(long, env = "CULVERT_RELAY_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Address to accept edges on.
     #[arg(long, default_value = "127.0.0.1:4000", env = "CULVERT_RELAY_LISTEN")]
     #[arg(value_parser = listen_address)]
@@ -74,9 +122,63 @@ pub(crate) struct Cli {
     /// Address to serve metrics on (Prometheus text at /metrics).
     #[arg(long, value_parser = listen_address)]
     pub metrics: Option<SocketAddr>,
+    /// Where to serve the management API, the status page and metrics: the path of a Unix socket, or
+    /// ADDRESS:PORT, which takes a token; may be repeated [default: relay.sock in the state directory]
+    #[arg(long, value_name = "PLACE", value_parser = ManageAt::parse)]
+    pub manage: Vec<ManageAt>,
+    /// Serve no management API.
+    #[arg(long, conflicts_with = "manage")]
+    pub no_manage: bool,
+    /// File with the token of management over TCP; made when missing [default: relay.token in the state
+    /// directory]
+    #[arg(long, value_name = "FILE")]
+    pub manage_token_file: Option<PathBuf>,
+    /// PEM file with the certificate for management over TCP, and with those that vouch for it.
+    #[arg(long, value_name = "FILE", requires = "manage_tls_key")]
+    pub manage_tls_certificate: Option<PathBuf>,
+    /// PEM file with its private key.
+    #[arg(long, value_name = "FILE", requires = "manage_tls_certificate")]
+    pub manage_tls_key: Option<PathBuf>,
+    /// Serve management without TLS to other machines all the same: something in front of it encrypts.
+    #[arg(long)]
+    pub manage_insecure: bool,
+    /// Seconds that connections have to come to rest in once the relay is told to end.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    pub drain: u64,
+    /// What is logged to stderr: off, error, warn, info, debug or trace, for all or for one target, separated
+    /// by commas.
+    #[arg(
+        long,
+        env = "CULVERT_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
+    pub log: String,
     /// Form of what is written to stdout, and of errors.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+}
+
+/// Where management is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ManageAt {
+    /// On a Unix socket.
+    Unix(PathBuf),
+    /// Over TCP.
+    Tcp(SocketAddr),
+}
+
+impl ManageAt {
+    /// Reads either; a path has a slash in it.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.contains('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        text.parse().map(Self::Tcp).map_err(|_| {
+            "expected the path of a Unix socket, with a '/' in it, or an IP address and a port, for example \
+             127.0.0.1:4001"
+        })
+    }
 }
 
 /// Form of the output.

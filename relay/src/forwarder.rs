@@ -4,7 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use culvert_manage::events::Events;
 use culvert_node::key::{Key, LocalAddress};
 use culvert_node::packet::Packet;
 use culvert_node::policy::Basis;
@@ -15,6 +18,7 @@ use culvert_node::worker::{Outcome, Worker};
 use culvert_proto::bare;
 use culvert_proto::forwarder::{self, Extension, ForwarderError, Registration, Reply, Request};
 use culvert_proto::route::Route;
+use serde_json::json;
 
 use crate::admission::Admission;
 use crate::probe;
@@ -26,12 +30,28 @@ pub(crate) struct Relay {
     /// Who holds which name.
     pub registry: Registry,
     /// Whether nodes may register without a secure channel.
-    pub allow_plain: bool,
+    pub allow_plain: AtomicBool,
     /// Who may register.
     pub admission: Admission,
+    /// What happens to names, for operators.
+    pub events: Events,
     /// Whether only those may send to names who have a secure channel with the relay, on the same
     /// connection.
     pub require_authentication: bool,
+}
+
+impl Relay {
+    /// Tells operators what happened to a name.
+    fn tell(&self, name: &str, event: &str, detail: &str) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        self.events.publish(&json!({
+            "at-ms": now.map_or(0, |since| since.as_millis() as u64),
+            "resource": "forwarder",
+            "name": name,
+            "event": event,
+            "detail": detail,
+        }));
+    }
 }
 
 /// The forwarding service: takes registrations.
@@ -69,7 +89,7 @@ impl Worker for ForwardingService {
             },
             back: packet.return_route(),
         };
-        if packet.identity.is_none() && !self.0.allow_plain {
+        if packet.identity.is_none() && !self.0.allow_plain.load(Ordering::Relaxed) {
             request.refuse(shard, forwarder::Refusal::NotAllowed);
             return Outcome::Refused(Refusal::PlainRegistration);
         }
@@ -198,6 +218,7 @@ impl Asked {
         let replaced = replaced.into_iter().map(|old| old.forwarder).collect();
         let lane = lane.map(|lane| lane.number);
         tracing::info!(name = self.name, identity = self.who(), lane, "registered");
+        self.relay.tell(&self.name, "registered", &self.who());
         self.publish(shard, address.key, replaced);
         Outcome::Done
     }
@@ -262,6 +283,7 @@ impl Asked {
         let (relay, who) = (&self.relay, self.claimant.identity);
         let guard = relay.admission.guard.of(&self.name);
         guard.note_denial(shard, who, reason);
+        relay.tell(&self.name, "denied", reason);
         tracing::warn!(
             name = self.name,
             claimant = self.who(),
@@ -376,6 +398,7 @@ impl Worker for Forwarder {
     fn removed(&self, shard: &Shard, me: LocalAddress) {
         let key = me.key;
         shard.counters().forwarders.sub(1);
+        self.relay.tell(&self.name, "released", "");
         self.relay.registry.release(&self.name, key);
         let name = forwarder::worker_name(&self.name);
         forget(shard, &name, key);

@@ -7,42 +7,72 @@
 //! ```
 
 mod admission;
+mod ask;
 mod cli;
+mod config;
 mod forwarder;
+mod life;
+mod manage;
 mod probe;
 mod registry;
 mod serve;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use culvert_node::failure::{Failure, refused_usage};
 use culvert_node::logging;
-use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Output};
+use crate::cli::{Cli, Command, Output};
+use crate::config::Given;
+use crate::life::Logs;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command()
+        .try_get_matches()
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) if error.use_stderr() => return refused_usage(&error.to_string()),
         // Help and version are no errors.
         Err(error) => error.exit(),
     };
-    match run(&cli) {
+    let (done, output) = match cli.command {
+        Some(Command::Check(args)) => (ask::check(&args), args.output),
+        Some(Command::Status(args)) => (ask::status(&args), args.output),
+        None => {
+            let output = cli.run.output;
+            (run(&Given::new(cli.run, matches)), output)
+        }
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.end(cli.output == Output::Json),
+        Err(failure) => failure.end(output == Output::Json),
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Failure> {
-    tracing_subscriber::fmt()
-        .with_env_filter(logging::filter::<EnvFilter>()?)
+fn run(given: &Given) -> Result<(), Failure> {
+    let args = given.read()?;
+    let logs = start_logging(&args.log)?;
+    Ok(serve::run(given, args, logs)?)
+}
+
+/// Logs to stderr from now on; gives what changes what is logged.
+fn start_logging(filter: &str) -> Result<Logs, Failure> {
+    let filter = config::filter(filter, "CULVERT_LOG")?;
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(logging::in_colour())
-        .init();
-    serve::run(cli).map_err(|error| Failure::new(&error, error.hint()))
+        .with_filter_reloading();
+    let handle = logs.reload_handle();
+    logs.init();
+    Ok(Box::new(move |filter| {
+        if let Err(error) = handle.reload(filter) {
+            tracing::error!(%error, "what is logged stays as it was");
+        }
+    }))
 }

@@ -73,7 +73,6 @@ impl Owner {
 }
 
 /// A name, as the operator sees it.
-#[cfg_attr(not(test), allow(dead_code, reason = "for the management listener"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ForwarderView {
@@ -145,7 +144,7 @@ pub(crate) struct Registry {
     names: Mutex<Names>,
     /// Names whose owner is being asked whether it is there.
     probed: Mutex<HashSet<String>>,
-    most: Most,
+    most: Mutex<Most>,
 }
 
 impl Registry {
@@ -154,8 +153,17 @@ impl Registry {
         Self {
             names: Mutex::default(),
             probed: Mutex::default(),
-            most,
+            most: Mutex::new(most),
         }
+    }
+
+    /// Sets how many names there may be. What is registered stays.
+    pub(crate) fn limit(&self, most: Most) {
+        *self.most.lock().unwrap_or_else(PoisonError::into_inner) = most;
+    }
+
+    fn most(&self) -> Most {
+        *self.most.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn names(&self) -> std::sync::MutexGuard<'_, Names> {
@@ -172,7 +180,8 @@ impl Registry {
         }
         let names = self.names();
         let own = names.counts.get(&claimant.identity).copied().unwrap_or(0);
-        let is_full = names.total >= self.most.names || own >= self.most.per_identity;
+        let most = self.most();
+        let is_full = names.total >= most.names || own >= most.per_identity;
         let Some(owner) = names.owners.get(name) else {
             return if is_full { Claim::Full } else { Claim::Free };
         };
@@ -246,7 +255,6 @@ impl Registry {
         u8::try_from(shard).unwrap_or(0)
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "for the management listener"))]
     /// The first `most` names in the order of the alphabet, and how many there are.
     pub(crate) fn list(&self, most: usize) -> (usize, Vec<ForwarderView>) {
         let names = self.names();

@@ -10,8 +10,8 @@
 //!   [`taps`] puts one on each.
 //! * [`nat`] is a network for UDP that loses what it is told to.
 //! * [`netns`] makes networks with real NATs, where it may.
-//! * [`metrics`] and [`proc`] look at a process from outside; [`http`] asks its management listener, and
-//!   [`browser`] looks at its status page.
+//! * [`metrics`] and [`proc`] look at a process from outside; [`http`] and [`socket`] ask its management listener,
+//!   and [`browser`] looks at its status page.
 //! * [`transcript`] pins what commands print.
 //!
 //! A helper that cannot do what a test asked for panics and says why: that fails the test.
@@ -28,6 +28,7 @@ pub mod postgres;
 pub mod proc;
 pub mod process;
 pub mod service;
+pub mod socket;
 pub mod tap;
 pub mod taps;
 pub mod transcript;

@@ -5,8 +5,11 @@ use serde_json::{Map, Value};
 
 use super::REASONS;
 
+/// Reads one figure.
+type Read = fn(&Snapshot) -> u64;
+
 /// Gauges by the names that they have in an answer.
-pub(super) const GAUGES: [(&str, fn(&Snapshot) -> u64); 6] = [
+pub(super) const GAUGES: [(&str, Read); 6] = [
     ("links", |now| now.links),
     ("channels", |now| now.channels),
     ("streams", |now| now.streams),
@@ -16,7 +19,7 @@ pub(super) const GAUGES: [(&str, fn(&Snapshot) -> u64); 6] = [
 ];
 
 /// Counters by the names that they have in an answer.
-pub(super) const COUNTERS: [(&str, fn(&Snapshot) -> u64); 7] = [
+pub(super) const COUNTERS: [(&str, Read); 7] = [
     ("bytes-in", |now| now.bytes_in),
     ("bytes-out", |now| now.bytes_out),
     ("messages", |now| now.messages_in),
