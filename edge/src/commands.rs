@@ -88,17 +88,7 @@ pub fn run(store: &Store, command: &Command, output: Output) -> Result<ExitCode,
 fn reload(store: &Store, at: &at::AtArgs, output: Output) -> Result<(), Failure> {
     let node = at.open(store)?;
     let differences = node.post("reload", json!({}))?;
-    let all = differences["differences"].as_array();
-    let rows = all.into_iter().flatten().map(|one| {
-        ["resource", "name", "action"]
-            .map(|key| resource::cell(one, key))
-            .to_vec()
-    });
-    output.table(
-        &["RESOURCE", "NAME", "ACTION"],
-        rows.collect(),
-        &differences,
-    );
+    crate::config::start::print(&differences, output);
     Ok(())
 }
 

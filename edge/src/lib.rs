@@ -19,6 +19,7 @@
 //! | [`config`] | the configuration file of a node |
 //! | [`model`] | what a node is told to have, and what it says about it |
 //! | [`node`] | running services for other nodes |
+//! | [`commands`] | commands about running nodes and this machine, one noun a file |
 //! | [`demo`] | the whole way on one machine, explained and measured |
 
 pub mod api;

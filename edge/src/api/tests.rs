@@ -159,11 +159,12 @@ const INLETS: &str = "/v1/self/tcp-inlets";
 #[test]
 fn making_the_same_twice_changes_nothing() {
     let under = Under::test();
-    let body = json!({"name": "db", "from": "127.0.0.1:0", "to": ROUTE}).to_string();
+    let body = json!({"name": "db", "from": "127.0.0.1:0", "to": ROUTE, "allow": "web"});
+    let body = body.to_string();
     let (status, made) = under.ask("POST", INLETS, body.clone());
     assert_eq!((status, &made["name"]), (StatusCode::CREATED, &json!("db")));
     assert_eq!(under.ask("POST", INLETS, body).0, StatusCode::OK);
-    let other = json!({"name": "db", "from": "127.0.0.1:0", "to": ROUTE, "direct": true});
+    let other = json!({"name": "db", "from": "127.0.0.1:0", "to": ROUTE, "allow": "db"});
     let (status, problem) = under.ask("POST", INLETS, other.to_string());
     assert_eq!(status, StatusCode::CONFLICT);
     assert_eq!(problem["kind"], "conflict");
@@ -185,7 +186,10 @@ const ROUTE: &str = "/ip4/127.0.0.1/tcp/9/secure/api/service/outlet";
 #[test]
 fn a_patch_changes_what_it_names() {
     let under = Under::test();
-    let body = json!({"name": "db", "from": "127.0.0.1:0", "to": ROUTE, "allow": "a"});
+    let id = format!("I{}", "07".repeat(32));
+    let body = json!({
+        "name": "db", "from": "127.0.0.1:0", "to": ROUTE, "allow": "a", "authorized": id,
+    });
     under.ask("POST", INLETS, body.to_string());
     let one = "/v1/self/tcp-inlets/db";
     let patch = |body: Value| under.ask("PATCH", one, body.to_string());
@@ -214,7 +218,7 @@ fn a_patch_changes_what_it_names() {
 fn scripts_for_ockam_find_their_names() {
     let under = Under::test();
     let body = json!({
-        "name": "db", "kind": "regular", "tls": "none", "to": ROUTE,
+        "name": "db", "kind": "regular", "tls": "none", "to": ROUTE, "allow": "web",
         "from": {"hostname": "127.0.0.1", "port": 0},
     });
     let (status, inlet) = under.ask("POST", "/self/tcp-inlets", body.to_string());
@@ -224,7 +228,7 @@ fn scripts_for_ockam_find_their_names() {
         (&json!("down"), &json!(false))
     );
     let body = json!({
-        "address": "pg", "kind": "regular", "tls": "none",
+        "address": "pg", "kind": "regular", "tls": "none", "allow": "web",
         "to": {"hostname": "127.0.0.1", "port": 5432},
     });
     let (status, outlet) = under.ask("POST", "/one/tcp-outlets", body.to_string());

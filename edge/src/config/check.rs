@@ -10,12 +10,16 @@ use culvert_proto::policy::{Mode, Policy, ResourceType};
 use super::node::Head;
 use super::section::Item;
 use crate::cli::identifier;
+use crate::daemon::TAKEN;
 use crate::duration;
 use crate::endpoint::HostPort;
 use crate::model::{ChannelSpec, ConnectionSpec, InletSpec, OutletSpec, PolicySpec, RelaySpec};
 
 /// Longest name of a resource, in bytes.
 const LONGEST_NAME: usize = 64;
+
+/// Least memory for messages, in MiB.
+const LEAST_MEMORY: u32 = 32;
 
 /// Everything in a file that could be read.
 pub(super) struct Known<'a> {
@@ -173,6 +177,10 @@ impl Checker<'_> {
         if let Some(Err(why)) = head.drain.as_deref().map(duration::parse) {
             self.refuse(place("drain"), format!("drain: {why}"));
         }
+        if head.max_memory.is_some_and(|max| max < LEAST_MEMORY) {
+            let message = format!("max-memory: at least {LEAST_MEMORY} MiB are needed");
+            self.refuse(place("max-memory"), message);
+        }
         for (index, text) in head.authorities.iter().enumerate() {
             if let Err(why) = Authority::parse(text) {
                 self.refuse(place("authorities"), format!("authorities[{index}]: {why}"));
@@ -325,6 +333,39 @@ impl Checker<'_> {
         self.unique("relay", known.relays, |spec| &spec.name);
         self.unique("secure-channel", known.channels, |spec| &spec.name);
         self.unique("tcp-connection", known.connections, |spec| &spec.name);
+        let mut addresses: Vec<(&str, &str, Place)> = Vec::new();
+        for item in known.outlets {
+            addresses.push((&item.spec.name, &item.path, item.place));
+        }
+        for item in known.channels {
+            addresses.push((&item.spec.name, &item.path, item.place));
+        }
+        for item in known.connections {
+            addresses.push((&item.spec.name, &item.path, item.place));
+        }
+        self.addresses(&addresses);
+    }
+
+    /// Refuses names that something else has as its address in routes. That of two of a kind is said
+    /// elsewhere.
+    fn addresses(&mut self, all: &[(&str, &str, Place)]) {
+        let kind = |path: &str| path.split(['.', '[']).next().map(str::to_owned);
+        for (index, (name, path, place)) in all.iter().enumerate() {
+            if TAKEN.contains(name) {
+                let message = format!(
+                    "{path}: the address '{name}' is a service of every node; choose another name"
+                );
+                self.refuse(*place, message);
+            }
+            let mut before = all.iter().take(index);
+            let other = before.find(|(other, at, _)| other == name && kind(at) != kind(path));
+            if let Some((_, other, _)) = other {
+                let message = format!(
+                    "{path}: {other} has this address in routes already; choose another name"
+                );
+                self.refuse(*place, message);
+            }
+        }
     }
 
     fn unique<T>(&mut self, kind: &str, items: &[Item<T>], name: impl Fn(&T) -> &String) {

@@ -18,6 +18,7 @@ pub(super) const KEYS: &[&str] = &[
     "http",
     "shards",
     "max-memory",
+    "trace",
     "drain",
     "tcp-listener-address",
     "tcp-listeners",
@@ -38,7 +39,8 @@ pub(super) struct Head {
     pub(super) authorities: Vec<String>,
     pub(super) http: Option<HttpSpec>,
     shards: u8,
-    max_memory: Option<u32>,
+    pub(super) max_memory: Option<u32>,
+    trace: bool,
     pub(super) drain: Option<String>,
     pub(super) tcp_listener_address: Option<String>,
     pub(super) tcp_listeners: Vec<String>,
@@ -87,6 +89,7 @@ impl Head {
             http: self.http,
             shards: self.shards,
             max_memory: self.max_memory,
+            trace: self.trace,
             drain: drain.map_or_else(NodeSpec::default_drain, |drain| drain.as_secs()),
         };
         (node, self.ticket, listeners)

@@ -103,6 +103,7 @@ identity: i
 project: p
 shards: 3
 max_memory: 64
+trace: true
 drain: 2m
 http: {address: '127.0.0.1:0', token_file: t}
 tcp-listener-address: 127.0.0.1:4000
@@ -124,6 +125,7 @@ tcp-inlet: {from: 1, to: /secure-channel/s/service/outlet}
         (node.shards, node.max_memory, node.drain),
         (3, Some(64), 120)
     );
+    assert!(node.trace);
     let http = node.http.expect("http");
     assert_eq!(
         (http.address.as_str(), http.token_file.as_deref()),

@@ -14,7 +14,7 @@ use crate::model::Created;
 /// Most resources of a kind.
 const MOST: usize = 1000;
 /// Addresses that are taken on every node.
-const TAKEN: [&str; 9] = [
+pub(crate) const TAKEN: [&str; 9] = [
     "api",
     "credential_issuer",
     "echo",

@@ -30,6 +30,7 @@ mod restore;
 pub mod run;
 mod status;
 
+pub(crate) use change::TAKEN;
 pub use inner::Source;
 pub use lock::NodeLock;
 pub use manager::Manager;

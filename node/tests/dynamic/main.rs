@@ -5,7 +5,7 @@
 mod common;
 mod support;
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use culvert_crypto::trust::Trust;
 use culvert_node::metrics::Snapshot;
 use culvert_node::node::Node;
-use culvert_node::reason::Refusal;
+use culvert_node::reason::{CloseReason, Refusal};
 use culvert_node::session::{Event, MessageError, Recipient, send_message};
 use culvert_node::shard::Shard;
 use culvert_node::stop::Stopper;
@@ -22,8 +22,8 @@ use culvert_node::worker::ECHO;
 
 use common::{credentials, wait_for};
 use support::{
-    PATIENCE, Pair, alone, any, ask, client, echoes, holds, is_reset, open_files, relay, service,
-    start_outlet, until,
+    Busy, PATIENCE, Pair, alone, any, ask, client, echoes, holds, is_reset, open_files, relay,
+    service, start_outlet, until,
 };
 
 /// One of everything comes, works and goes, at the same names and ports each time.
@@ -39,7 +39,9 @@ fn a_hundred_rounds_leave_nothing_behind() {
         assert_eq!(refused, None);
         let (stopper, stop) = Stopper::new();
         *listening = pair.far.listen(*listening, stop).unwrap();
-        let (inlet, at) = pair.inlet(*port, *listening, b"extra");
+        let mut plan = pair.plan(b"extra");
+        plan.port = listening.port();
+        let (inlet, at) = pair.inlet(TcpListener::bind(*port).unwrap(), &plan);
         *port = at;
         let registration = pair.registration(relay.address().unwrap(), "db").up();
         let (channel, next) = (pair.channel(b"chan").up(), pair.next("next").up());
@@ -118,6 +120,35 @@ fn a_neighbour_of_what_is_stopped_goes_on() {
     pair.shutdown();
 }
 
+/// Streams under load beside others under load that are cut, again and again. The far side is told of
+/// each at once: what it only concludes from silence is not a reset of its peer.
+#[test]
+fn busy_streams_do_not_notice_others_that_are_cut() {
+    let _alone = alone();
+    let pair = Pair::new(service(b'a'));
+    let (_other, refused) = start_outlet(&pair.far, b"other", service(b'b'));
+    assert_eq!(refused, None);
+    let (_stays, at) = pair.to(b"outlet");
+    let busy = [(); 2].map(|()| Busy::start(client(at, b'a')));
+    let mut in_clear = pair.plan(b"other");
+    in_clear.legs.clear();
+    let plans = [pair.plan(b"other"), in_clear];
+    let resets = || Snapshot::sum(&pair.far.counters()).closed[CloseReason::PeerReset as usize];
+    for round in 0..20 {
+        let socket = TcpListener::bind(any()).unwrap();
+        let (goes, at) = pair.inlet(socket, &plans[round % 2]);
+        let mut cut = client(at, b'b');
+        cut.write_all(&[7; 300_000]).unwrap();
+        goes.end();
+        assert!(is_reset(cut));
+        until("the outlet is told", || resets() == round as u64 + 1);
+    }
+    for busy in busy {
+        assert!(busy.end() > 0);
+    }
+    pair.shutdown();
+}
+
 /// Whoever keeps a handle on the socket of an inlet can put another inlet in its place: nobody is turned
 /// away in between.
 #[test]
@@ -126,14 +157,13 @@ fn an_inlet_is_replaced_under_its_clients() {
     let pair = Pair::new(service(b'a'));
     let (_other, refused) = start_outlet(&pair.far, b"other", service(b'b'));
     assert_eq!(refused, None);
-    let far = pair.far.address().unwrap();
     let socket = TcpListener::bind(any()).unwrap();
     let kept = socket.try_clone().unwrap();
-    let (first, at) = pair.inlet_on(socket, far, b"outlet");
+    let (first, at) = pair.inlet(socket, &pair.plan(b"outlet"));
     client(at, b'a');
     first.end();
     let mut between = TcpStream::connect(at).unwrap();
-    let (_second, _) = pair.inlet_on(kept, far, b"other");
+    let (_second, _) = pair.inlet(kept, &pair.plan(b"other"));
     between.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut letter = [0];
     between.read_exact(&mut letter).unwrap();
@@ -182,7 +212,9 @@ fn what_connects_stops_at_once() {
     // Nobody accepts; the system does, until its queue is full.
     let silent = TcpListener::bind(any()).unwrap();
     let silent_at = silent.local_addr().unwrap();
-    let (inlet, at) = pair.inlet(any(), silent_at, b"outlet");
+    let mut plan = pair.plan(b"outlet");
+    plan.port = silent_at.port();
+    let (inlet, at) = pair.inlet(TcpListener::bind(any()).unwrap(), &plan);
     let registration = pair.registration(silent_at, "db");
     let waiting = TcpStream::connect(at).unwrap();
     until("they have connected", || {
@@ -193,8 +225,12 @@ fn what_connects_stops_at_once() {
     assert!(is_reset(waiting));
     until("nothing is left", || holds(&pair.near) == before);
     // Between two attempts.
-    let closed = TcpListener::bind(any()).unwrap().local_addr().unwrap();
-    let (inlet, _) = pair.inlet(any(), closed, b"outlet");
+    plan.port = TcpListener::bind(any())
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let (inlet, _) = pair.inlet(TcpListener::bind(any()).unwrap(), &plan);
     let down = wait_for(&inlet.events, |event| matches!(event, Event::Down { .. }));
     let Event::Down { retry_in, .. } = down else {
         unreachable!()

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use culvert_node::node::{Node, NodeConfig};
 use culvert_node::packet::Packet;
 use culvert_node::portal::{Inlet, Lanes, Outlet, Target};
 use culvert_node::reason::Refusal;
-use culvert_node::session::{self, Event, NextPlan, RegistrationPlan, Reporter};
+use culvert_node::session::{self, Event, NextPlan, PathPlan, RegistrationPlan, Reporter};
 use culvert_node::shard::Shard;
 use culvert_node::stop::{Stop, Stopper};
 use culvert_node::worker::{Outcome, Worker};
@@ -87,11 +88,45 @@ pub(crate) fn echoes(socket: &mut TcpStream, text: &[u8]) {
     assert_eq!(back, text);
 }
 
+/// A client that sends and reads back, without a pause, until it is told to stop.
+pub(crate) struct Busy {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<usize>,
+}
+
+impl Busy {
+    pub(crate) fn start(mut socket: TcpStream) -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let block: Vec<u8> = (0..64 << 10).map(|n: u32| n as u8).collect();
+            let mut rounds = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                echoes(&mut socket, &block);
+                rounds += 1;
+            }
+            rounds
+        });
+        Self { stop, thread }
+    }
+
+    /// Ends it; every byte came back. Gives how many rounds there were.
+    pub(crate) fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
 /// Whether the connection was reset, not only ended.
 pub(crate) fn is_reset(mut socket: TcpStream) -> bool {
-    match socket.read(&mut [0]) {
-        Ok(n) => panic!("{n} bytes, no reset"),
-        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    let mut buffer = vec![0; 65536];
+    loop {
+        match socket.read(&mut buffer) {
+            Ok(0) => return false,
+            // What was on its way.
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::ConnectionReset,
+        }
     }
 }
 
@@ -111,6 +146,7 @@ pub(crate) fn start_outlet(
         let started = outlet.start(shard, name, stop);
         if let Ok(address) = &started {
             shard.open_to_channels(address.key);
+            shard.open_to_all(address.key);
         }
         let _ = answer.send(started.err());
     })
@@ -163,27 +199,18 @@ impl Pair {
         Self { near, far, me, you }
     }
 
-    pub(crate) fn inlet(
-        &self,
-        at: SocketAddr,
-        far: SocketAddr,
-        outlet: &[u8],
-    ) -> (Part, SocketAddr) {
-        self.inlet_on(TcpListener::bind(at).unwrap(), far, outlet)
+    /// The way to an outlet of the far node.
+    pub(crate) fn plan(&self, outlet: &[u8]) -> PathPlan {
+        plan(self.far.address().unwrap(), self.you.identifier(), outlet)
     }
 
-    pub(crate) fn inlet_on(
-        &self,
-        socket: TcpListener,
-        far: SocketAddr,
-        outlet: &[u8],
-    ) -> (Part, SocketAddr) {
+    pub(crate) fn inlet(&self, socket: TcpListener, plan: &PathPlan) -> (Part, SocketAddr) {
         let at = socket.local_addr().unwrap();
         let (stopper, stop) = Stopper::new();
         let (reporter, events) = Reporter::new();
         let (lanes, ends) = Lanes::new(self.near.shards());
         for (number, end) in ends.into_iter().enumerate() {
-            let (me, plan) = (self.me.clone(), plan(far, self.you.identifier(), outlet));
+            let (me, plan) = (self.me.clone(), plan.clone());
             let (reporter, stop) = (reporter.clone(), stop.clone());
             let start = move |shard: &Shard| {
                 let paths = end.start(shard, portal::Config::default(), None, stop.clone());
@@ -202,7 +229,7 @@ impl Pair {
     }
 
     pub(crate) fn to(&self, outlet: &[u8]) -> (Part, SocketAddr) {
-        self.inlet(any(), self.far.address().unwrap(), outlet)
+        self.inlet(TcpListener::bind(any()).unwrap(), &self.plan(outlet))
     }
 
     /// A session on the near node.
@@ -219,7 +246,7 @@ impl Pair {
 
     pub(crate) fn channel(&self, name: &'static [u8]) -> Part {
         let me = self.me.clone();
-        let plan = plan(self.far.address().unwrap(), self.you.identifier(), b"");
+        let plan = self.plan(b"");
         self.session(move |shard, reporter, stop| {
             let credentials = credentials(&me, Trust::Anyone);
             session::keep_channel(shard, plan, name.to_vec(), credentials, reporter, stop)

@@ -64,7 +64,7 @@ fn a_node_that_cannot_start_is_not_left_behind() {
     machine.hide(&at, "<taken>");
     machine.exits(4, "node create --identity nobody");
     machine.exits(5, &format!("node create --http {at}"));
-    machine.fails(2, "node create 'a/b'");
+    machine.fails(2, "node create 'a b'");
     machine.both("node list");
     machine.check("node-that-cannot-start");
 }

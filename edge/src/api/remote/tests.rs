@@ -141,12 +141,13 @@ fn who_is_let_in_manages_the_node() {
     assert_eq!(node.process, ProcessStatus::Running(std::process::id()));
     assert_eq!(node.identifier.to_string(), asked.manager.view().identifier);
 
-    // { 1: ["127.0.0.1", 0], 2: /ip4/127.0.0.1/tcp/9/secure/api/service/outlet, 3: "db" }
+    // { 1: ["127.0.0.1", 0], 2: /ip4/127.0.0.1/tcp/9/secure/api/service/outlet, 3: "db", 4: somebody }
     let route = "/ip4/127.0.0.1/tcp/9/secure/api/service/outlet";
     let route: MultiAddr = route.parse().expect("a route");
-    let mut body = hex::decode("a30182693132372e302e302e310002").expect("hex");
+    let mut body = hex::decode("a40182693132372e302e302e310002").expect("hex");
     body.extend(encode(&route));
-    body.extend(hex::decode("03626462").expect("hex"));
+    body.extend(hex::decode("03626462045820").expect("hex"));
+    body.extend([7; 32]);
     let inlet = hex::encode(body);
     let (status, body, message) = asked.told(Method::Post, "/node/inlet", Some(&inlet));
     assert_eq!(status, Status::Ok, "{message}");

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use culvert_node::control::listen_address;
 
 use super::super::resource::ConfirmArgs;
+use crate::config::source::VariableArgs;
 use crate::duration;
 use crate::node::NodeArgs;
 
@@ -71,9 +72,9 @@ pub struct CreateArgs {
     /// Configuration of the node and everything it is to have: YAML, or a file with it.
     #[arg(long, value_name = "YAML|FILE", visible_alias = "node-config")]
     pub configuration: Option<String>,
-    /// Value of a variable in the configuration; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = crate::given::pair)]
-    pub variable: Vec<(String, String)>,
+    /// Variables of the configuration.
+    #[command(flatten)]
+    pub variables: VariableArgs,
     /// Become a member of a project by this ticket first: the ticket, or a file with it.
     #[arg(
         long,

@@ -1,18 +1,23 @@
 //! `culvert-edge node create`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use culvert_node::store::database::Database;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::CreateArgs;
-use super::report;
+use super::{CreateArgs, report};
 use crate::commands::at::{Running, node_name};
-use crate::daemon::{NodeLock, background};
+use crate::config::{Source, start as configured};
+use crate::daemon::{NodeLock, background, run};
 use crate::failure::Failure;
 use crate::model::{HttpSpec, ListenerSpec, NodeSpec};
 use crate::output::Output;
+use crate::project;
 use crate::store::{DEFAULT_NAME, Store};
+
+/// How long an authority may take when there is a ticket.
+const ENROLL: Duration = Duration::from_secs(30);
 
 /// Makes a node and starts it.
 ///
@@ -21,37 +26,104 @@ use crate::store::{DEFAULT_NAME, Store};
 /// Conflict when there is one of this name that is another one; what keeps it from starting, in which
 /// case a node that was new is forgotten again.
 pub fn create(store: &Store, args: &CreateArgs, output: Output) -> Result<(), Failure> {
-    let name = args.name.as_deref().unwrap_or(DEFAULT_NAME);
-    let name = node_name(name).map_err(|what| Failure::usage(what, ""))?;
+    let (name, configuration) = (args.name.as_deref(), args.configuration.as_deref());
+    let source = configured::among(name, configuration, &args.variables.variable)?;
+    if let Some(text) = &args.enrollment_ticket {
+        enroll(store, args, text)?;
+    }
+    if let Some(source) = source {
+        return of_configuration(store, args, source, output);
+    }
+    let name = node_name(name.unwrap_or(DEFAULT_NAME)).map_err(|what| Failure::usage(what, ""))?;
     let spec = spec(args, &name)?;
-    let mut database = Database::open(store.home())?;
-    let stored = database.node(&name)?;
-    let text = json!(spec).to_string();
-    let is_new = match stored {
-        None => true,
-        Some(stored) if serde_json::from_str(&stored.spec).ok().as_ref() == Some(&spec) => false,
-        Some(_) => {
-            return Err(Failure::conflict(
-                format!("there is a node '{name}' already, which is another one"),
-                format!("choose another name, or run `culvert-edge node delete {name}` first"),
-            ));
-        }
-    };
+    let is_new = is_new(store, &spec)?;
+    if args.foreground {
+        return in_foreground(store, args, spec, output);
+    }
     if is_new {
         let lock = NodeLock::take(store, &name)?;
-        database.save_node(&name, &text, false)?;
+        Database::open(store.home())?.save_node(&name, &json!(spec).to_string(), false)?;
         drop(lock);
     }
-    let started = start(store, args, &name);
-    if let Err(failure) = started {
+    if let Err(failure) = start(store, args, &name) {
         if is_new {
             // What cannot start is not left behind.
-            let _ = background::stop(store, &name, None);
+            let _ = background::stop(store, &name, Some(Duration::ZERO));
             background::delete(store, &name)?;
         }
         return Err(failure);
     }
     report(store, &name, "made and started", output)
+}
+
+/// Makes a node that a configuration describes.
+fn of_configuration(
+    store: &Store,
+    args: &CreateArgs,
+    source: Source,
+    output: Output,
+) -> Result<(), Failure> {
+    if args.foreground {
+        return Err(Failure::usage(
+            "a configuration is not run in the foreground by this command",
+            "`culvert-edge run -f FILE` does that",
+        ));
+    }
+    let plain = NodeSpec::named(DEFAULT_NAME);
+    if spec(args, DEFAULT_NAME)? != plain || args.tcp_listener_address.is_some() {
+        return Err(Failure::usage(
+            "a configuration says all about its node: other options cannot be given with it",
+            "write them into the configuration; `culvert-edge check` tells whether it is valid",
+        ));
+    }
+    let name = configured::create(store, source)?;
+    report(store, &name, "made and started", output)
+}
+
+fn enroll(store: &Store, args: &CreateArgs, text: &str) -> Result<(), Failure> {
+    let ticket = project::read_ticket(text)?;
+    let identity = args.identity.as_deref().unwrap_or(DEFAULT_NAME);
+    let joined = project::enroll::join(store, &ticket, identity, None, ENROLL)?;
+    tracing::info!(project = joined.project.name, "enrolled");
+    Ok(())
+}
+
+/// Whether there is no such node yet.
+fn is_new(store: &Store, spec: &NodeSpec) -> Result<bool, Failure> {
+    let name = &spec.name;
+    let Some(stored) = Database::open(store.home())?.node(name)? else {
+        return Ok(true);
+    };
+    if serde_json::from_str::<NodeSpec>(&stored.spec).is_ok_and(|stored| stored == *spec) {
+        return Ok(false);
+    }
+    Err(Failure::conflict(
+        format!("there is a node '{name}' already, which is another one"),
+        format!("choose another name, or run `culvert-edge node delete {name}` first"),
+    ))
+}
+
+fn in_foreground(
+    store: &Store,
+    args: &CreateArgs,
+    spec: NodeSpec,
+    output: Output,
+) -> Result<(), Failure> {
+    run::run(store, spec, None, |manager| {
+        if let Some(address) = args.tcp_listener_address {
+            let address = address.to_string();
+            if let Err(problem) = manager.create_listener(ListenerSpec { address }) {
+                tracing::error!(hint = problem.hint, "{problem}");
+            }
+        }
+        let view = manager.view();
+        let text = format!("node '{}' as {}", view.spec.name, view.identifier);
+        let mut event = json!({ "event": "ready" });
+        if let (Value::Object(event), Value::Object(view)) = (&mut event, json!(view)) {
+            event.extend(view);
+        }
+        output.print(text, &event);
+    })
 }
 
 fn start(store: &Store, args: &CreateArgs, name: &str) -> Result<(), Failure> {
