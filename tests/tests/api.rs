@@ -155,7 +155,8 @@ fn every_resource_is_made_shown_changed_and_deleted() {
         let (status, made) = node.ask("POST", &all, &spec);
         assert_eq!(status, 201, "{kind}: {made}");
         for (field, value) in spec.as_object().expect("an object") {
-            if field != "from" {
+            // A port is picked, and policies are shown in full form.
+            if field != "from" && field != "allow" {
                 assert_eq!(&made[field], value, "{kind}: {made}");
             }
         }
@@ -225,7 +226,7 @@ fn bad_requests_are_refused_and_change_nothing() {
         (r#"{"name":"a","form":"127.0.0.1:0"}"#, 400, "'form'"),
         (r#"{"name":"a","from":[]}"#, 400, "'from'"),
         (
-            r#"{"name":"a","from":"127.0.0.1:0","to":"/nowhere/x"}"#,
+            r#"{"name":"a","from":"127.0.0.1:0","to":"/nowhere/x","allow":"web"}"#,
             400,
             "nowhere",
         ),
@@ -347,11 +348,7 @@ fn the_event_stream_sees_changes() {
             seen.push(event["event"].as_str().expect("an event").to_owned());
         }
     }
-    assert_eq!(
-        seen.first().map(String::as_str),
-        Some("created"),
-        "{seen:?}"
-    );
+    assert!(seen.iter().any(|event| event == "created"), "{seen:?}");
 }
 
 #[test]
