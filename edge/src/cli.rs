@@ -104,6 +104,9 @@ pub struct Cli {
     /// Form of what is printed.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text, help_heading = COMMON)]
     pub output: Output,
+    /// Say errors only: no notes, no warnings, no sign of waiting.
+    #[arg(long, short, global = true, help_heading = COMMON)]
+    pub quiet: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
