@@ -434,3 +434,15 @@ pub fn identifier(text: &str) -> Result<Identifier, String> {
 pub(crate) fn relay_name(text: &str) -> Result<String, String> {
     route::check_relay_name(text).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn options_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+}
