@@ -13,10 +13,14 @@ const kinds = {
   "tcp-listeners": "TCP listener",
 };
 
-// What an edge has, in one list; null for a node that has no such things.
-function resourcesOf(self) {
+// What an edge has, in one list; null for a node that has no such things. `open` has the streams of each.
+function resourcesOf(self, open) {
   if (!hasResources(self)) return null;
-  return Object.keys(kinds).flatMap((kind) => (self[kind] ?? []).map((item) => ({ kind, ...item })));
+  return Object.keys(kinds).flatMap((kind) => (self[kind] ?? []).map((item) => {
+    const carries = kind === "tcp-inlets" || kind === "tcp-outlets";
+    const streams = carries && open ? open.get(`${kinds[kind]} ${item.name}`) ?? 0 : undefined;
+    return { kind, ...item, streams };
+  }));
 }
 
 export const hasResources = (self) => Object.keys(kinds).some((kind) => self[kind] !== undefined);
@@ -97,7 +101,8 @@ const streamColumns = [
 ];
 
 const denialColumns = [
-  ["When", (item) => age(item["at-ms"], " ago")],
+  ["Last", (item) => age(item["at-ms"], " ago")],
+  ["Times", (item) => count(item.times), "number"],
   ["Who", (item) => identifier(item.subject)],
   ["Resource", (item) => `${item.resource || "–"}${item["resource-type"] ? ` (${words(item["resource-type"])})` : ""}`],
   ["Why", (item) => h("span", { class: "reason" }, item.reason), "wide"],
@@ -214,7 +219,8 @@ export class Views {
       about.dataset.version = version;
       about.replaceChildren(...parts);
     }
-    this.resources.fill(resourcesOf(self));
+    this.latestSelf = self;
+    this.resources.fill(resourcesOf(self, this.open));
     this.forwarders.fill(self.forwarders, self["forwarders-total"]);
   }
 
@@ -295,17 +301,31 @@ export class Views {
       if (peer) peer.streams += 1;
     }
     this.peers.fill([...peers.values()].sort((a, b) => (a.peer ?? "~").localeCompare(b.peer ?? "~")));
+    this.open = new Map();
+    for (const { role, resource } of found.streams) {
+      const key = `${role} ${resource}`;
+      this.open.set(key, (this.open.get(key) ?? 0) + 1);
+    }
+    this.resources.fill(resourcesOf(this.latestSelf, this.open));
     const newest = (a, b) => b["since-ms"] - a["since-ms"];
     const streams = found.streams.map((stream) => ({ ...stream, key: streamKey(stream) }));
     this.streams.fill(numbered(streams).sort(newest).slice(0, 50), found["streams-total"]);
     this.links.fill([...found.links].sort(newest).slice(0, 50), found["links-total"]);
   }
 
+  // The node keeps the last ones. Who tries again and again is one row.
   denied(denials) {
     if (!denials) return;
-    const list = Array.isArray(denials) ? denials : denials.denials;
-    const items = list.map((item) => ({ ...item, key: `${item["at-ms"]} ${item.subject} ${item.resource}` }));
-    this.denials.fill(numbered(items).sort((a, b) => b["at-ms"] - a["at-ms"]).slice(0, 50));
+    const rows = new Map();
+    for (const denial of denials) {
+      const key = JSON.stringify([denial.subject, denial.resource, denial["resource-type"], denial.reason]);
+      const row = rows.get(key) ?? { ...denial, key, times: 0 };
+      row.times += 1;
+      row["at-ms"] = Math.max(row["at-ms"], denial["at-ms"]);
+      rows.set(key, row);
+    }
+    const last = [...rows.values()].sort((a, b) => b["at-ms"] - a["at-ms"]);
+    this.denials.fill(last.slice(0, 30), denials.length);
   }
 
   happened(events) {
