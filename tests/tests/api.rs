@@ -24,18 +24,22 @@ struct Node {
 type Answer = (u16, Value);
 
 impl Node {
-    fn start(arguments: &[&str]) -> Self {
+    /// With these lines in its configuration.
+    fn start(settings: &str) -> Self {
         let home = tempfile::tempdir().expect("a directory");
+        let file = home.path().join("edge.yaml");
+        fs::write(&file, format!("name: one\n{settings}")).expect("written");
         let process = Spec::new(bins::edge())
-            .args(["node", "create", "one", "--foreground", "--home"])
+            .args(["run", "--home"])
             .arg(home.path())
-            .args(arguments)
+            .arg("-f")
+            .arg(&file)
             .start("node");
         let node = Self {
             home,
             _process: process,
         };
-        eventually("the node answers", || {
+        eventually("the node answers", PATIENCE, || {
             UnixStream::connect(node.directory().join("api.sock"))
         });
         node
@@ -112,7 +116,7 @@ fn nowhere() -> SocketAddr {
 
 #[test]
 fn every_resource_is_made_shown_changed_and_deleted() {
-    let node = Node::start(&[]);
+    let node = Node::start("");
     let relay = nowhere();
     let route = format!(
         "/ip4/127.0.0.1/tcp/{}/secure/api/service/outlet",
@@ -190,7 +194,7 @@ fn every_resource_is_made_shown_changed_and_deleted() {
 
 #[test]
 fn policies_are_set_shown_and_deleted() {
-    let node = Node::start(&[]);
+    let node = Node::start("");
     let policy = json!({"resource-type": "tcp-outlet", "allow": "web and not trial"});
     assert_eq!(node.ask("POST", "/v1/self/policies", &policy).0, 201);
     assert_eq!(node.ask("POST", "/v1/self/policies", &policy).0, 200);
@@ -213,7 +217,7 @@ fn policies_are_set_shown_and_deleted() {
 
 #[test]
 fn bad_requests_are_refused_and_change_nothing() {
-    let node = Node::start(&["--http", "127.0.0.1:0"]);
+    let node = Node::start("http: { address: '127.0.0.1:0' }\n");
     let inlets = "/v1/self/tcp-inlets";
     for (body, status, message) in [
         ("{", 400, "line 1"),
@@ -271,7 +275,7 @@ fn bad_requests_are_refused_and_change_nothing() {
 
 #[test]
 fn a_port_in_use_and_a_relay_that_is_away_are_told_apart() {
-    let node = Node::start(&[]);
+    let node = Node::start("");
     let held = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = held.local_addr().expect("an address").to_string();
     let relay = nowhere();
@@ -291,7 +295,7 @@ fn a_port_in_use_and_a_relay_that_is_away_are_told_apart() {
     // Nobody is there: it is made all the same, and says why it does not work.
     let spec = json!({"name": "a", "at": relay.to_string()});
     assert_eq!(node.ask("POST", "/v1/self/relays", &spec).0, 201);
-    let down = eventually("the relay is down", || {
+    let (down, _) = eventually("the relay is down", PATIENCE, || {
         let relay = node.get("/v1/self/relays/a");
         match relay["state"] == "down" && relay["retry-in-ms"].is_u64() {
             true => Ok(relay),
@@ -311,7 +315,7 @@ fn a_port_in_use_and_a_relay_that_is_away_are_told_apart() {
 
 #[test]
 fn the_event_stream_sees_changes() {
-    let node = Node::start(&[]);
+    let node = Node::start("");
     let once = exchange(
         node.connect(),
         "GET",
@@ -352,7 +356,7 @@ fn the_event_stream_sees_changes() {
 
 #[test]
 fn a_configuration_is_applied_as_far_as_it_differs() {
-    let node = Node::start(&[]);
+    let node = Node::start("");
     let config = json!({
         "tcp-outlets": {"pg": {"to": "127.0.0.1:5432", "allow": "web"}},
         "tcp-listener-address": "127.0.0.1:0",
