@@ -234,7 +234,7 @@ fn tiles_agree(browser: &Browser, wanted: &[(&str, &str)], now: impl Fn() -> Val
 fn plots_have_points(browser: &Browser, plots: usize) {
     let script = format!(
         "const points = [...document.querySelectorAll('figure.plot:not([hidden])')].map((plot) =>
-            [...plot.querySelectorAll('path.line')].every((line) => (line.getAttribute('d').match(/[ML]/g) ?? []).length >= 2));
+            [...plot.querySelectorAll('path.line')].every((line) => (line.getAttribute('d').match(/[MLh]/g) ?? []).length >= 2));
          return points.length === {plots} && points.every(Boolean)"
     );
     browser.until("points in each plot", &script);

@@ -13,14 +13,10 @@ const kinds = {
   "tcp-listeners": "TCP listener",
 };
 
-// What an edge has, in one list; null for a node that has no such things. `open` has the streams of each.
-function resourcesOf(self, open) {
+// What an edge has, in one list; null for a node that has no such things.
+function resourcesOf(self) {
   if (!hasResources(self)) return null;
-  return Object.keys(kinds).flatMap((kind) => (self[kind] ?? []).map((item) => {
-    const carries = kind === "tcp-inlets" || kind === "tcp-outlets";
-    const streams = carries && open ? open.get(`${kinds[kind]} ${item.name}`) ?? 0 : undefined;
-    return { kind, ...item, streams };
-  }));
+  return Object.keys(kinds).flatMap((kind) => (self[kind] ?? []).map((item) => ({ kind, ...item })));
 }
 
 export const hasResources = (self) => Object.keys(kinds).some((kind) => self[kind] !== undefined);
@@ -219,8 +215,7 @@ export class Views {
       about.dataset.version = version;
       about.replaceChildren(...parts);
     }
-    this.latestSelf = self;
-    this.resources.fill(resourcesOf(self, this.open));
+    this.resources.fill(resourcesOf(self));
     this.forwarders.fill(self.forwarders, self["forwarders-total"]);
   }
 
@@ -301,12 +296,6 @@ export class Views {
       if (peer) peer.streams += 1;
     }
     this.peers.fill([...peers.values()].sort((a, b) => (a.peer ?? "~").localeCompare(b.peer ?? "~")));
-    this.open = new Map();
-    for (const { role, resource } of found.streams) {
-      const key = `${role} ${resource}`;
-      this.open.set(key, (this.open.get(key) ?? 0) + 1);
-    }
-    this.resources.fill(resourcesOf(this.latestSelf, this.open));
     const newest = (a, b) => b["since-ms"] - a["since-ms"];
     const streams = found.streams.map((stream) => ({ ...stream, key: streamKey(stream) }));
     this.streams.fill(numbered(streams).sort(newest).slice(0, 50), found["streams-total"]);
