@@ -244,7 +244,7 @@ export class Views {
       ["Streams", count(now.streams), `${count(now["streams-opened"])} opened`, hasResources(self)],
       ["Channels", count(now.channels), `${count(now["channels-opened"])} opened`, true],
       ["Links", count(now.links), `${count(now["links-opened"])} opened`, true],
-      ["Forwarders", count(now.forwarders), "names registered", self.forwarders !== undefined],
+      ["Forwarders", count(now.forwarders), names(self["forwarders-total"]), self.forwarders !== undefined],
       ["Received", bytesPerSecond(at("rates.bytes-in")), `${bytes(now["bytes-in"])} in all`, true],
       ["Sent", bytesPerSecond(at("rates.bytes-out")), `${bytes(now["bytes-out"])} in all`, true],
       ["Messages", perSecond(at("rates.messages")), `${count(now.messages)} in all`, true],
@@ -321,6 +321,9 @@ export class Views {
     this.events.fill(events);
   }
 }
+
+// A name has a forwarder for each connection that it is registered over.
+const names = (n) => (n === 1 ? "for one name" : `for ${count(n ?? 0)} names`);
 
 const sum = (values) => Math.round(values.reduce((all, value) => all + (value ?? 0), 0));
 
