@@ -104,6 +104,9 @@ pub struct Cli {
     /// Form of what is printed.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text, help_heading = COMMON)]
     pub output: Output,
+    /// Say errors only: no notes, no warnings, no sign of waiting.
+    #[arg(long, short, global = true, help_heading = COMMON)]
+    pub quiet: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -430,4 +433,16 @@ pub fn identifier(text: &str) -> Result<Identifier, String> {
 
 pub(crate) fn relay_name(text: &str) -> Result<String, String> {
     route::check_relay_name(text).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn options_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
 }

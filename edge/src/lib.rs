@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
         // Help and version are no errors.
         Err(error) => error.exit(),
     };
-    match process::start_logging().and_then(|()| run(&cli)) {
+    match process::start_logging(cli.quiet).and_then(|()| run(&cli)) {
         Ok(code) => code,
         Err(failure) => failure.end(cli.output == Output::Json),
     }

@@ -20,15 +20,21 @@ use crate::failure::Failure;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
-/// Sends logs to stderr, filtered as `CULVERT_LOG` says.
+/// Sends logs to stderr, filtered as `CULVERT_LOG` says; errors only if it is to be quiet.
 ///
 /// # Errors
 ///
 /// Wrong usage when that makes no sense.
-pub fn start_logging() -> Result<(), Failure> {
+pub fn start_logging(quiet: bool) -> Result<(), Failure> {
+    let asked = logging::filter::<EnvFilter>()?;
+    let filter = if quiet {
+        EnvFilter::new("error")
+    } else {
+        asked
+    };
     // Fails only if there is a subscriber already, which then serves as well.
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(logging::filter::<EnvFilter>()?)
+        .with_env_filter(filter)
         .with_writer(|| Log)
         .with_ansi(logging::in_colour())
         .try_init();

@@ -151,9 +151,8 @@ fn locked(store: &Store, nodes: &[StoredNode]) -> Result<Vec<NodeLock>, Failure>
 pub fn restore(store: &Store, args: &RestoreArgs, output: Output) -> Result<(), Failure> {
     let (home, from) = (store.home(), args.from.as_path());
     check(from)?;
-    let names: Vec<PathBuf> = [DATABASE].iter().chain(&PARTS).map(PathBuf::from).collect();
     let mut locks = Vec::new();
-    if names.iter().any(|name| home.join(name).exists()) {
+    if holds_anything(home) {
         if !args.force {
             return Err(Failure::conflict(
                 format!(
@@ -183,6 +182,10 @@ pub fn restore(store: &Store, args: &RestoreArgs, output: Output) -> Result<(), 
     let files = 1 + copy_parts(from, &stage)?;
     put_in_place(home, &stage, &before)?;
     drop(locks);
+    if !args.force {
+        // There was nothing but an empty database.
+        let _ = fs::remove_dir_all(&before);
+    }
     let shown = home.display().to_string();
     output.print(
         format!(
@@ -191,6 +194,35 @@ pub fn restore(store: &Store, args: &RestoreArgs, output: Output) -> Result<(), 
         &json!({ "home": shown, "files": files }),
     );
     Ok(())
+}
+
+/// Whether a state directory holds more than an empty database, which looking into it makes.
+fn holds_anything(home: &Path) -> bool {
+    let is_used = |part: &str| {
+        let mut entries = fs::read_dir(home.join(part)).into_iter().flatten();
+        entries.next().is_some()
+    };
+    if PARTS.into_iter().any(is_used) {
+        return true;
+    }
+    if !home.join(DATABASE).exists() {
+        return false;
+    }
+    let rows = Database::open(home).and_then(|mut database| {
+        database.with("read", |db| {
+            let tables = "SELECT name FROM sqlite_master WHERE type = 'table'";
+            let mut tables = db.prepare(tables)?;
+            let names = tables.query_map([], |row| row.get::<_, String>(0))?;
+            let mut rows = 0_u64;
+            for name in names {
+                let count = format!("SELECT count(*) FROM \"{}\"", name?);
+                rows += db.query_row(&count, [], |row| row.get::<_, u64>(0))?;
+            }
+            Ok(rows)
+        })
+    });
+    // What cannot be read may be worth something.
+    rows.map_or(true, |rows| rows > 0)
 }
 
 /// Moves what is there aside, then the new in. All of both is kept at any moment.

@@ -47,13 +47,11 @@ fn relays_and_inlets() {
     machine.run("node create");
     machine.run(&format!("relay create db --at {at}"));
     machine.json(&format!("relay create db --at {at}"));
-    machine.json(&format!(
-        "relay create lost --at {nowhere} --no-connection-wait"
-    ));
+    machine.json(&format!("relay create lost --at {nowhere} --timeout 500ms"));
     machine.both("relay show db");
     machine.fails(5, &format!("relay create db --at {nowhere}"));
     machine.run(&format!(
-        "tcp-outlet create --to {} --allow 'true'",
+        "tcp-outlet create --to {} --allow '(= 1 1)'",
         service.address()
     ));
     machine.run(&format!(

@@ -25,6 +25,7 @@ machine is enrolled with first: `culvert-edge project enroll TICKET`.";
 /// Run nodes; or services for other nodes in the foreground.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(arg_required_else_help = true)]
 pub struct NodeNoun {
     /// What to do.
     #[command(subcommand)]
