@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// How often the node is killed, at least unless the machine is very busy.
 const KILLS: u32 = 220;
 /// Later than this no other round is begun.
-const LONGEST: Duration = Duration::from_secs(100);
+const LONGEST: Duration = Duration::from_secs(90);
 /// Longest time from the first change of a round to its end.
 const ROUND_MS: u64 = 40;
 /// Most of a kind at a time.

@@ -90,7 +90,6 @@ impl Resource for RelaySpec {
             // What was registered without a channel belongs to one connection.
             if shard.number() == 0 || plan.trust.is_some() {
                 let credentials = standing.credentials(&Trust::OneOf(Vec::new()));
-                let (plan, reporter, stop) = (plan.clone(), reporter.clone(), stop.clone());
                 let kept = keep_registered(shard.clone(), plan, credentials, reporter, stop);
                 shard.spawn(kept);
             }
