@@ -128,7 +128,7 @@ fn a_second_process_is_told_of_the_first() {
     );
     assert!(hint.contains("node stop n"), "{hint}");
     // The first is as it was.
-    assert_eq!(ask(home.path(), "GET", "", None).0, 200);
+    assert_eq!(ask(home.path(), "GET", "status", None).0, 200);
     assert!(first.terminate().success());
 }
 
@@ -157,21 +157,6 @@ fn keys_that_others_can_read_are_refused_and_the_rest_is_closed() {
         "{message}"
     );
     assert!(hint.contains("chmod 600"), "{hint}");
-}
-
-#[test]
-fn a_directory_that_cannot_be_written_is_named() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let home = tempfile::tempdir().expect("a directory");
-    prepare(home.path());
-    fs::set_permissions(home.path(), Permissions::from_mode(0o755)).expect("changed");
-    let (status, message, hint) = refused(node(home.path()).user(Some("nobody")));
-    assert_eq!(status, 1, "{message}");
-    let path = home.path().display().to_string();
-    assert!(message.contains(&path), "{message}");
-    assert!(hint.contains("--home"), "{hint}");
 }
 
 /// A file system of one MiB; only root can make one.
