@@ -3,6 +3,7 @@
 //! Nothing is kept for this beside a few numbers of each. A shard that is asked looks through its
 //! addresses once, between two messages.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -39,6 +40,9 @@ pub struct Inspection {
     pub channels: Vec<ChannelView>,
     /// TCP connections inside portals.
     pub streams: Vec<StreamView>,
+    /// How many streams each resource has at this end; not cut.
+    #[serde(skip)]
+    pub streams_of: BTreeMap<(Role, String), u64>,
 }
 
 /// One TCP connection with another node.
@@ -157,6 +161,9 @@ impl Inspector {
             all.links.extend(one.links);
             all.channels.extend(one.channels);
             all.streams.extend(one.streams);
+            for (resource, streams) in one.streams_of {
+                *all.streams_of.entry(resource).or_default() += streams;
+            }
         }
         Ok(all)
     }
@@ -181,8 +188,11 @@ fn look(shard: &Shard, most: usize) -> Inspection {
             }
             Entry::Stream(stream) => {
                 found.streams_total += 1;
+                let view = stream.view(shard);
+                let resource = (view.role, view.resource.clone());
+                *found.streams_of.entry(resource).or_default() += 1;
                 if found.streams.len() < most {
-                    found.streams.push(stream.view(shard));
+                    found.streams.push(view);
                 }
             }
             Entry::Encryptor(_) | Entry::Worker(_) => {}

@@ -230,11 +230,14 @@ fn tiles_agree(browser: &Browser, wanted: &[(&str, &str)], now: impl Fn() -> Val
     });
 }
 
-/// Every plot that is shown has points, for so many plots.
+/// Every plot that is shown has points, for so many plots. Streams need not be opened every second.
 fn plots_have_points(browser: &Browser, plots: usize) {
     let script = format!(
-        "const points = [...document.querySelectorAll('figure.plot:not([hidden])')].map((plot) =>
-            [...plot.querySelectorAll('path.line')].every((line) => (line.getAttribute('d').match(/[ML]/g) ?? []).length >= 2));
+        "const points = [...document.querySelectorAll('figure.plot:not([hidden])')].map((plot) => {{
+            const least = plot.querySelector('h3').innerText === 'Opening streams' ? 2 : 3;
+            const drawn = (line) => (line.getAttribute('d').match(/[MLh]/g) ?? []).length >= least;
+            return [...plot.querySelectorAll('path.line')].every(drawn);
+         }});
          return points.length === {plots} && points.every(Boolean)"
     );
     browser.until("points in each plot", &script);
@@ -283,6 +286,25 @@ fn clean(browser: &Browser, at: SocketAddr) {
         .filter(|(_, text)| !text.contains("401 (Unauthorized)"))
         .collect();
     assert!(wrong.is_empty(), "console: {wrong:?}");
+}
+
+/// One denial by a policy is there with its reason, and reasons that never occurred only on demand.
+fn shows_what_was_denied(browser: &Browser, node: &Node) {
+    let denied = browser.text("#denials tbody tr");
+    let said = &node.get("/v1/self/denials")[0];
+    assert!(denied.contains("secret"), "{denied}");
+    assert!(
+        denied.contains(said["reason"].as_str().expect("a reason")),
+        "{denied}"
+    );
+    let reasons = "return [...document.querySelectorAll('#refused tbody tr')].map((row) => [row.cells[0].innerText, row.cells[4].innerText])";
+    assert_eq!(browser.run(reasons), json!([["policy denied", "1"]]));
+    browser.run("document.querySelector('#all-refused').click()");
+    browser.until(
+        "reasons that did not occur",
+        "return document.querySelectorAll('#refused tbody tr').length > 20",
+    );
+    browser.run("document.querySelector('#all-refused').click()");
 }
 
 #[test]
@@ -341,22 +363,7 @@ fn an_edge_shows_what_it_has_and_does() {
     known.sort();
     assert_eq!(browser.run(peers), json!(known));
 
-    let denied = browser.text("#denials tbody tr");
-    let said = &node.get("/v1/self/denials")[0];
-    assert!(denied.contains("secret"), "{denied}");
-    assert!(
-        denied.contains(said["reason"].as_str().expect("a reason")),
-        "{denied}"
-    );
-    let reasons = "return [...document.querySelectorAll('#refused tbody tr')].map((row) => [row.cells[0].innerText, row.cells[4].innerText])";
-    assert_eq!(browser.run(reasons), json!([["policy denied", "1"]]));
-    browser.run("document.querySelector('#all-refused').click()");
-    browser.until(
-        "reasons that did not occur",
-        "return document.querySelectorAll('#refused tbody tr').length > 20",
-    );
-    browser.run("document.querySelector('#all-refused').click()");
-
+    shows_what_was_denied(&browser, node);
     plots_have_points(&browser, 6);
     // With the keyboard: the newest step, then the one before.
     let pressed = "const plot = document.querySelector('.plot svg');
@@ -374,6 +381,48 @@ fn an_edge_shows_what_it_has_and_does() {
     browser.run("document.querySelector('[name=range][value=\"4h\"]').click()");
     browser.until("hours", "return [...document.querySelectorAll('.plot .tick')].some((tick) => /:00$/.test(tick.textContent))");
     clean(&browser, node.at);
+}
+
+#[test]
+fn a_relay_shows_who_holds_which_name() {
+    let _turn = alone();
+    let at = free_address();
+    let world = World::start(Relay::start(&["--manage", &at.to_string()]));
+    let token = fs::read_to_string(world.relay.home().join("relay.token")).expect("the token");
+    let browser = Browser::start();
+    browser.look(DESK);
+    open(&browser, at, token.trim());
+    let bearer = format!("Bearer {}", token.trim());
+    let get = |path: &str| {
+        let headers = [("Authorization", bearer.as_str())];
+        http::send(at, "GET", path, &headers, None, PATIENCE).json()
+    };
+
+    let view = get("/v1/self");
+    let wanted: Vec<Value> = view["forwarders"]
+        .as_array()
+        .expect("forwarders")
+        .iter()
+        .map(|one| json!([one["name"], one["identity"], one["links"].to_string()]))
+        .collect();
+    assert_eq!(wanted[0][1], world.outlets.identifier());
+    let rows = "return [...document.querySelectorAll('#forwarders tbody tr')].map((row) =>
+        [row.cells[0].innerText, row.querySelector('[data-copy]').dataset.copy, row.cells[2].innerText])";
+    assert_eq!(browser.run(rows), json!(wanted));
+    let numbers = [
+        ("Forwarders", "forwarders"),
+        ("Channels", "channels"),
+        ("Links", "links"),
+    ];
+    tiles_agree(&browser, &numbers, || get("/v1/history"));
+    plots_have_points(&browser, 6);
+    // A relay has no streams of its own, and no inlets.
+    for missing in ["[data-tile=Streams]", "#resources:not([hidden])"] {
+        let script = format!("return document.querySelector('{missing}') === null");
+        assert_eq!(browser.run(&script), true, "{missing} is shown");
+    }
+    pictures(&browser, "relay");
+    clean(&browser, at);
 }
 
 #[test]

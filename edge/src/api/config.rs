@@ -96,7 +96,8 @@ impl Wanted {
     }
 }
 
-/// Makes the node have what a configuration says, and nothing else. What does not differ is left alone.
+/// Makes the node have what a configuration says. Of what it had only that goes which an earlier
+/// configuration made; what does not differ is left alone.
 #[utoipa::path(post, path = "/{node}/config", tag = "config", operation_id = "apply config",
     params(("node" = String, Path, description = "Name of the node, or `self`")),
     request_body = Wanted,

@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use culvert_manage::config::tree::nearest;
 use culvert_manage::problem::{Kind, Problem};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -131,13 +132,9 @@ pub(super) fn read<T: DeserializeOwned>(given: Map<String, Value>) -> Result<T, 
 /// A field that nobody knows.
 pub(super) fn unknown(name: &str, known: &[&str]) -> Problem {
     let message = format!("there is no field '{name}'");
-    let near = |known: &&&str| strsim::damerau_levenshtein(name, known);
-    let nearest = known.iter().min_by_key(near);
-    match nearest {
-        Some(nearest) if near(&nearest) <= 3.max(name.len() / 3) => {
-            Problem::invalid(message, format!("did you mean '{nearest}'?"))
-        }
-        _ => Problem::invalid(message, format!("fields are: {}", known.join(", "))),
+    match nearest(name, known.iter().copied()) {
+        Some(nearest) => Problem::invalid(message, format!("did you mean '{nearest}'?")),
+        None => Problem::invalid(message, format!("fields are: {}", known.join(", "))),
     }
 }
 

@@ -1,3 +1,5 @@
+//! Configurations of nodes, good and bad, and what is said about them.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -143,168 +145,171 @@ tcp-inlet: {from: 1, to: /secure-channel/s/service/outlet}
     assert_eq!(desired.tcp_inlets[0].name, "inlet");
 }
 
+/// Files, and what is said first about each; what ends with a blank goes on.
+const MISTAKES: &[(&str, &str)] = &[
+    ("nmae: a", "1:1: unknown key 'nmae', did you mean 'name'?"),
+    (
+        "kafka-inlet: {}",
+        "1:1: 'kafka-inlet' has no meaning here: Kafka portals are not supported; a tcp-inlet carries its \
+             TCP connections",
+    ),
+    (
+        "influxdb_outlets: {}",
+        "1:1: 'influxdb_outlets' has no meaning here: InfluxDB portals are not supported; a tcp-outlet \
+             carries its TCP connections",
+    ),
+    (
+        "name: -x",
+        "1:7: name: '-x' is not a name for a node: use 1 to 48 of a-z A-Z 0-9 . _ -, not starting with . or -, and not 'self'",
+    ),
+    (
+        "drain: soon",
+        "1:8: drain: expected a number and s, m, h or d, for example 10m",
+    ),
+    (
+        "shards: many",
+        "1:9: shards: expected a whole number from 0 to 255, found 'many'",
+    ),
+    (
+        "authorities: [00]",
+        "1:14: authorities[0]: not a change history: ",
+    ),
+    (
+        "tcp-listener-address: localhost",
+        "1:23: tcp-listener-address: 'localhost' is not ADDRESS:PORT, for example 127.0.0.1:4000",
+    ),
+    (
+        "http: {address: '0.0.0.0:80'}",
+        "1:17: http.address: others can read the token on the way: listen on 127.0.0.1, or give \
+             'tls-certificate' and 'tls-key'",
+    ),
+    (
+        "http: {address: '127.0.0.1:80', tls-key: k}",
+        "1:42: http: 'tls-certificate' is missing beside 'tls-key'",
+    ),
+    (
+        "http: {adress: '127.0.0.1:80'}",
+        "1:7: http: 'address' is missing",
+    ),
+    (
+        "relay: a\nrelays: [b]",
+        "2:1: 'relay' is there as well as 'relays'; write one of them",
+    ),
+    (
+        "relay: forward_to_a",
+        "1:8: relay.name: leave out 'forward_to_': the name is what the outlet registers with --name",
+    ),
+    (
+        "relays: [a, a]",
+        "1:13: relays[1]: line 1 has a relay 'a' already",
+    ),
+    (
+        "relay: {a: {at: nowhere}}",
+        "1:17: relay.a.at: expected HOST:PORT, for example 127.0.0.1:5432",
+    ),
+    (
+        "relay: {a: {to: n}}",
+        "1:13: relay.a: 'to' has no meaning here: a file describes one node: all of it is there",
+    ),
+    (
+        "relay: {a: {name: b}}",
+        "1:13: relay.a: it is called 'a' already, by its key",
+    ),
+    (
+        "relay: {a: {authorized: me}}",
+        "1:25: relay.a.authorized: 'me': an identifier is I and 64 hexadecimal digits, see `identity show`",
+    ),
+    (
+        "tcp-outlets: {a b: {to: 1}}",
+        "1:15: 'a b' is not a name for a tcp-outlet: use 1 to 64 of a-z A-Z 0-9 . _ -, not starting with . or -",
+    ),
+    (
+        "tcp-outlets: {a: 5}",
+        "1:18: tcp-outlets.a: expected keys and values, found '5'",
+    ),
+    (
+        "tcp-outlets: {a: {}}",
+        "1:18: tcp-outlets.a: 'to' is missing",
+    ),
+    (
+        "tcp-outlet: {to: 'h:0'}",
+        "1:18: tcp-outlet.to: port 0 is not a port one can connect to",
+    ),
+    (
+        "tcp-outlet: {to: 'a b:1'}",
+        "1:18: tcp-outlet.to: 'a b' is not a host name or an address",
+    ),
+    (
+        "tcp-outlet:\n  to: 1\n  allow: 'a == b'",
+        "3:13: tcp-outlet.allow: ",
+    ),
+    (
+        "tcp-inlets:\n  web:\n    form: 1\n    via: a",
+        "3:5: unknown key 'form' in tcp-inlets.web, did you mean 'from'?",
+    ),
+    (
+        "tcp-inlet: {from: 70000, via: a}",
+        "1:19: tcp-inlet.from: expected HOST:PORT, for example 127.0.0.1:5432",
+    ),
+    (
+        "tcp-inlet: {from: 1, at: 'h:1'}",
+        "1:12: tcp-inlet: it does not say where it leads to: give 'via', the name that the outlet's side \
+             has at the relay, or 'to', a route",
+    ),
+    (
+        "tcp-inlet: {from: 1, at: 'h:1', to: /project/p/service/outlet}",
+        "1:26: tcp-inlet.at: it is the relay of 'via', which is missing",
+    ),
+    (
+        "tcp-inlet: {from: 1, to: /dnsaddr/h/tcp/1/service/outlet}",
+        "1:26: tcp-inlet.to: the route has no secure channel, so that the relay and everybody between could read and change the data; add /secure/api in front of the outlet",
+    ),
+    ("tcp-inlet: {from: 1, to: nowhere}", "1:26: tcp-inlet.to: "),
+    (
+        "tcp-inlet: {from: 1, to: /project/p}",
+        "1:26: tcp-inlet.to: it must end with a service, for example /service/outlet",
+    ),
+    (
+        "tcp-inlet: {from: 1, via: a, to: /a/b}",
+        "1:34: tcp-inlet.to: with 'via' it is the address of the outlet there, for example 'outlet'",
+    ),
+    (
+        "tcp-inlet: {from: 1, via: a, timeout: 5s}",
+        "1:30: tcp-inlet: 'timeout' has no meaning here: it is an option of the command, not of the resource",
+    ),
+    (
+        "tcp-inlets:\n  a: {from: 1, via: x}\n  b: {from: '0.0.0.0:1', via: x}",
+        "3:13: tcp-inlets.b.from: tcp-inlets.a.from in line 2 listens on 127.0.0.1:1 already",
+    ),
+    (
+        "tcp-listener-address: '[::]:1'\ntcp-inlet: {from: 1, via: x}",
+        "2:19: tcp-inlet.from: tcp-listener-address in line 1 listens on [::]:1 already",
+    ),
+    (
+        "policies: [{allow: a}]",
+        "1:12: policies[0]: 'resource' or 'resource-type' is missing",
+    ),
+    (
+        "policies: [{allow: a, resource: x, resource-type: relay}]",
+        "1:51: policies[0]: 'resource' and 'resource-type' are both there; give one",
+    ),
+    (
+        "policy: {resource-type: relay, allow: ''}",
+        "1:40: policy.allow: there is nothing; ",
+    ),
+    (
+        "policies:\n- {resource: o, allow: a}\ntcp-outlets: {o: {to: 1, allow: b}}",
+        "3:33: tcp-outlets.o: line 2 gives the resource 'o' another policy",
+    ),
+    (
+        "tcp-outlet: {to: $NONE}",
+        "1:18: the variable NONE has no value; ",
+    ),
+];
+
 #[test]
 fn mistakes_are_named_with_their_place() {
-    for (text, expected) in [
-        ("nmae: a", "1:1: unknown key 'nmae', did you mean 'name'?"),
-        (
-            "kafka-inlet: {}",
-            "1:1: 'kafka-inlet' has no meaning here: Kafka portals are not supported; a tcp-inlet carries its \
-             TCP connections",
-        ),
-        (
-            "influxdb_outlets: {}",
-            "1:1: 'influxdb_outlets' has no meaning here: InfluxDB portals are not supported; a tcp-outlet \
-             carries its TCP connections",
-        ),
-        (
-            "name: -x",
-            "1:7: name: '-x' is not a name for a node: use 1 to 48 of a-z A-Z 0-9 . _ -, not starting with . or -, and not 'self'",
-        ),
-        (
-            "drain: soon",
-            "1:8: drain: expected a number and s, m, h or d, for example 10m",
-        ),
-        (
-            "shards: many",
-            "1:9: shards: expected a whole number from 0 to 255, found 'many'",
-        ),
-        (
-            "authorities: [00]",
-            "1:14: authorities[0]: not a change history: ",
-        ),
-        (
-            "tcp-listener-address: localhost",
-            "1:23: tcp-listener-address: 'localhost' is not ADDRESS:PORT, for example 127.0.0.1:4000",
-        ),
-        (
-            "http: {address: '0.0.0.0:80'}",
-            "1:17: http.address: others can read the token on the way: listen on 127.0.0.1, or give \
-             'tls-certificate' and 'tls-key'",
-        ),
-        (
-            "http: {address: '127.0.0.1:80', tls-key: k}",
-            "1:42: http: 'tls-certificate' is missing beside 'tls-key'",
-        ),
-        (
-            "http: {adress: '127.0.0.1:80'}",
-            "1:7: http: 'address' is missing",
-        ),
-        (
-            "relay: a\nrelays: [b]",
-            "2:1: 'relay' is there as well as 'relays'; write one of them",
-        ),
-        (
-            "relay: forward_to_a",
-            "1:8: relay.name: leave out 'forward_to_': the name is what the outlet registers with --name",
-        ),
-        (
-            "relays: [a, a]",
-            "1:13: relays[1]: line 1 has a relay 'a' already",
-        ),
-        (
-            "relay: {a: {at: nowhere}}",
-            "1:17: relay.a.at: expected HOST:PORT, for example 127.0.0.1:5432",
-        ),
-        (
-            "relay: {a: {to: n}}",
-            "1:13: relay.a: 'to' has no meaning here: a file describes one node: all of it is there",
-        ),
-        (
-            "relay: {a: {name: b}}",
-            "1:13: relay.a: it is called 'a' already, by its key",
-        ),
-        (
-            "relay: {a: {authorized: me}}",
-            "1:25: relay.a.authorized: 'me': an identifier is I and 64 hexadecimal digits, see `identity show`",
-        ),
-        (
-            "tcp-outlets: {a b: {to: 1}}",
-            "1:15: 'a b' is not a name for a tcp-outlet: use 1 to 64 of a-z A-Z 0-9 . _ -, not starting with . or -",
-        ),
-        (
-            "tcp-outlets: {a: 5}",
-            "1:18: tcp-outlets.a: expected keys and values, found '5'",
-        ),
-        (
-            "tcp-outlets: {a: {}}",
-            "1:18: tcp-outlets.a: 'to' is missing",
-        ),
-        (
-            "tcp-outlet: {to: 'h:0'}",
-            "1:18: tcp-outlet.to: port 0 is not a port one can connect to",
-        ),
-        (
-            "tcp-outlet: {to: 'a b:1'}",
-            "1:18: tcp-outlet.to: 'a b' is not a host name or an address",
-        ),
-        (
-            "tcp-outlet:\n  to: 1\n  allow: 'a == b'",
-            "3:13: tcp-outlet.allow: ",
-        ),
-        (
-            "tcp-inlets:\n  web:\n    form: 1\n    via: a",
-            "3:5: unknown key 'form' in tcp-inlets.web, did you mean 'from'?",
-        ),
-        (
-            "tcp-inlet: {from: 70000, via: a}",
-            "1:19: tcp-inlet.from: expected HOST:PORT, for example 127.0.0.1:5432",
-        ),
-        (
-            "tcp-inlet: {from: 1, at: 'h:1'}",
-            "1:12: tcp-inlet: it does not say where it leads to: give 'via', the name that the outlet's side \
-             has at the relay, or 'to', a route",
-        ),
-        (
-            "tcp-inlet: {from: 1, at: 'h:1', to: /project/p/service/outlet}",
-            "1:26: tcp-inlet.at: it is the relay of 'via', which is missing",
-        ),
-        (
-            "tcp-inlet: {from: 1, to: /dnsaddr/h/tcp/1/service/outlet}",
-            "1:26: tcp-inlet.to: the route has no secure channel, so that the relay and everybody between could read and change the data; add /secure/api in front of the outlet",
-        ),
-        ("tcp-inlet: {from: 1, to: nowhere}", "1:26: tcp-inlet.to: "),
-        (
-            "tcp-inlet: {from: 1, to: /project/p}",
-            "1:26: tcp-inlet.to: it must end with a service, for example /service/outlet",
-        ),
-        (
-            "tcp-inlet: {from: 1, via: a, to: /a/b}",
-            "1:34: tcp-inlet.to: with 'via' it is the address of the outlet there, for example 'outlet'",
-        ),
-        (
-            "tcp-inlet: {from: 1, via: a, timeout: 5s}",
-            "1:30: tcp-inlet: 'timeout' has no meaning here: it is an option of the command, not of the resource",
-        ),
-        (
-            "tcp-inlets:\n  a: {from: 1, via: x}\n  b: {from: '0.0.0.0:1', via: x}",
-            "3:13: tcp-inlets.b.from: tcp-inlets.a.from in line 2 listens on 127.0.0.1:1 already",
-        ),
-        (
-            "tcp-listener-address: '[::]:1'\ntcp-inlet: {from: 1, via: x}",
-            "2:19: tcp-inlet.from: tcp-listener-address in line 1 listens on [::]:1 already",
-        ),
-        (
-            "policies: [{allow: a}]",
-            "1:12: policies[0]: 'resource' or 'resource-type' is missing",
-        ),
-        (
-            "policies: [{allow: a, resource: x, resource-type: relay}]",
-            "1:51: policies[0]: 'resource' and 'resource-type' are both there; give one",
-        ),
-        (
-            "policy: {resource-type: relay, allow: ''}",
-            "1:40: policy.allow: there is nothing; ",
-        ),
-        (
-            "policies:\n- {resource: o, allow: a}\ntcp-outlets: {o: {to: 1, allow: b}}",
-            "3:33: tcp-outlets.o: line 2 gives the resource 'o' another policy",
-        ),
-        (
-            "tcp-outlet: {to: $NONE}",
-            "1:18: the variable NONE has no value; ",
-        ),
-    ] {
+    for (text, expected) in MISTAKES {
         let found = refused(text);
         let found = found.lines().next().unwrap_or_default();
         let expected = format!("e.yaml:{expected}");

@@ -123,16 +123,11 @@ impl Inner {
         if difference.action == Action::Change {
             return self.replace(spec).map(|_| None);
         }
-        let before: Vec<String> = self
-            .specs::<R>()
-            .iter()
-            .map(|has| has.key().to_owned())
-            .collect();
+        let before = self.specs::<R>();
+        let was_there = |key: &str| before.iter().any(|has| has.key() == key);
         self.create(spec)?;
-        let now = self.specs::<R>().into_iter();
-        Ok(now
-            .into_iter()
-            .find(|has| !before.contains(&has.key().to_owned())))
+        let mut now = self.specs::<R>().into_iter();
+        Ok(now.find(|has| !was_there(has.key())))
     }
 
     /// How long streams have in the end is asked then; everything else at the next start.

@@ -186,7 +186,8 @@ pub fn stop(store: &Store, name: &str, drain: Option<Duration>) -> Result<bool, 
         signal(store, name, pid, Signal::TERM)?;
     }
     let streams = drain.unwrap_or_else(|| {
-        let seconds = find(store, name).map_or(NodeSpec::default_drain(), |spec| spec.drain);
+        let seconds =
+            find(store, name).map_or_else(|_| NodeSpec::default_drain(), |spec| spec.drain);
         Duration::from_secs(seconds)
     });
     let is_forced = drain == Some(Duration::ZERO);

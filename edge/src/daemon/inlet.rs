@@ -8,7 +8,7 @@ use culvert_crypto::trust::Trust;
 use culvert_manage::problem::{Kind, Problem};
 use culvert_node::control;
 use culvert_node::policy::{Guard, Otherwise};
-use culvert_node::portal::{Inlet, Lanes};
+use culvert_node::portal::{Inlet, Lanes, Role};
 use culvert_node::session::{PathPlan, Reporter, keep_path};
 use culvert_node::stop::Stopper;
 use culvert_node::udp::RendezvousAt;
@@ -16,7 +16,9 @@ use culvert_proto::policy::ResourceType;
 use culvert_proto::portal::Config;
 
 use super::inner::{ANSWER, Inner, State};
-use super::resource::{Held, Live, Resource, Scene, Shelf, check_name, identifiers};
+use super::resource::{
+    Held, Live, Resource, Scene, Shelf, Streams, check_name, identifiers, streams_of,
+};
 use super::status::Watch;
 use crate::endpoint::HostPort;
 use crate::model::{InletSpec, InletView};
@@ -221,7 +223,7 @@ impl Resource for InletSpec {
         })
     }
 
-    fn view(held: &Held<Self>, _: &Inner) -> InletView {
+    fn view(held: &Held<Self>, _: &Inner, streams: &Streams) -> InletView {
         let live = held.live.as_ref();
         let bound = live.and_then(|live| live.socket.as_ref()?.local_addr().ok());
         InletView {
@@ -229,7 +231,7 @@ impl Resource for InletSpec {
             bind_address: bound.map(|at| at.to_string()),
             route: live.map_or_else(String::new, |live| live.place.clone()),
             status: held.watch.status(),
-            streams: 0,
+            streams: streams_of(Role::Inlet, &held.spec.name, streams),
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::NodeLock;
-use super::resource::{Resource, Shelf};
+use super::resource::{Resource, Shelf, Streams};
 use crate::model::{
     ChannelSpec, ConnectionSpec, Desired, Differences, InletSpec, ListenerSpec, NodeSpec, NodeView,
     OutletSpec, RelaySpec, State as Up, Versions,
@@ -189,17 +189,29 @@ impl Inner {
     }
 
     pub(super) fn list<R: Resource>(&self) -> Vec<R::View> {
+        let streams = self.streams::<R>();
         let mut state = self.state();
         let shelf = R::shelf(&mut state).values();
-        shelf.map(|held| R::view(held, self)).collect()
+        shelf.map(|held| R::view(held, self, &streams)).collect()
     }
 
     pub(super) fn one<R: Resource>(&self, key: &str) -> Result<R::View, Problem> {
+        let streams = self.streams::<R>();
         let mut state = self.state();
         let found = R::shelf(&mut state).get(key);
         found
-            .map(|held| R::view(held, self))
+            .map(|held| R::view(held, self, &streams))
             .ok_or_else(|| missing::<R>(key))
+    }
+
+    /// How many streams there are of each resource; none are said to be where the node does not answer.
+    fn streams<R: Resource>(&self) -> Streams {
+        if R::GUARDED.is_none() {
+            return Streams::new();
+        }
+        let seen = self.with_node(Node::inspector);
+        let seen = seen.ok().and_then(|inspector| inspector.inspect(LOOK).ok());
+        seen.map_or_else(Streams::new, |seen| seen.streams_of)
     }
 
     pub(super) fn inspect(&self) -> Result<Value, Problem> {
@@ -210,15 +222,6 @@ impl Inner {
 
     pub(super) fn denials(&self) -> Value {
         serde_json::to_value(self.standing.policies.denials()).unwrap_or_else(|_| json!([]))
-    }
-
-    pub(super) fn send_message(
-        &self,
-        _: &str,
-        _: Vec<u8>,
-        _: Duration,
-    ) -> Result<Vec<u8>, Problem> {
-        Err(Problem::failed("this program was built without it", ""))
     }
 
     pub(super) fn readiness(&self) -> Vec<(String, Result<(), String>)> {

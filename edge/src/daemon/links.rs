@@ -11,7 +11,7 @@ use culvert_node::stop::Stopper;
 
 use super::inlet::not_free;
 use super::inner::{Inner, State};
-use super::resource::{Held, Live, Resource, Scene, Shelf, check_name, identifiers};
+use super::resource::{Held, Live, Resource, Scene, Shelf, Streams, check_name, identifiers};
 use super::status::Watch;
 use crate::endpoint::HostPort;
 use crate::model::{
@@ -68,7 +68,7 @@ impl Resource for ListenerSpec {
         Ok(plan.0)
     }
 
-    fn view(held: &Held<Self>, _: &Inner) -> ListenerView {
+    fn view(held: &Held<Self>, _: &Inner, _: &Streams) -> ListenerView {
         ListenerView {
             spec: held.spec.clone(),
             status: held.watch.status(),
@@ -130,7 +130,7 @@ impl Resource for ConnectionSpec {
         })
     }
 
-    fn view(held: &Held<Self>, _: &Inner) -> ConnectionView {
+    fn view(held: &Held<Self>, _: &Inner, _: &Streams) -> ConnectionView {
         ConnectionView {
             spec: held.spec.clone(),
             status: held.watch.status(),
@@ -181,7 +181,7 @@ impl Resource for ChannelSpec {
         })
     }
 
-    fn view(held: &Held<Self>, _: &Inner) -> ChannelView {
+    fn view(held: &Held<Self>, _: &Inner, _: &Streams) -> ChannelView {
         ChannelView {
             spec: held.spec.clone(),
             status: held.watch.status(),

@@ -470,9 +470,16 @@ impl Manager {
     /// Accepts nothing more, waits for the end of all streams, for so long at most, and ends the node. How
     /// many streams were broken off.
     pub fn drain(&self, deadline: Duration) -> u64 {
-        let mut node = self.0.node.write().unwrap_or_else(PoisonError::into_inner);
-        let node = node.take();
-        node.map_or(0, |node| node.drain(deadline, || {}))
+        // Who asks for something meanwhile is told, and does not wait.
+        let node = {
+            let mut node = self.0.node.write().unwrap_or_else(PoisonError::into_inner);
+            node.take()
+        };
+        let left = node.map_or(0, |node| node.drain(deadline, || {}));
+        // Everything has ended with its shards. Stopping it would wake tasks of threads that are gone, and
+        // take them apart on this one.
+        core::mem::forget(core::mem::take(&mut *self.0.state()));
+        left
     }
 }
 

@@ -21,6 +21,7 @@ mod inner;
 mod links;
 pub mod lock;
 pub mod manager;
+mod message;
 mod outlet;
 mod place;
 mod policies;

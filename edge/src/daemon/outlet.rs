@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use culvert_manage::problem::Problem;
 use culvert_node::policy::{Guard, Otherwise};
-use culvert_node::portal::{Outlet, Target};
+use culvert_node::portal::{Outlet, Role, Target};
 use culvert_node::stop::Stopper;
 use culvert_proto::policy::ResourceType;
 use culvert_proto::portal::Config;
 
 use super::inner::{Inner, State};
-use super::resource::{Held, Live, Resource, Scene, Shelf, check_name};
+use super::resource::{Held, Live, Resource, Scene, Shelf, Streams, check_name, streams_of};
 use super::status::Watch;
 use crate::endpoint::HostPort;
 use crate::model::{OutletSpec, OutletView};
@@ -105,12 +105,12 @@ impl Resource for OutletSpec {
         })
     }
 
-    fn view(held: &Held<Self>, inner: &Inner) -> OutletView {
+    fn view(held: &Held<Self>, inner: &Inner, streams: &Streams) -> OutletView {
         OutletView {
             spec: held.spec.clone(),
             status: held.watch.status(),
             policy: inner.policy_text(&ResourceType::TcpOutlet, &held.spec.name),
-            streams: 0,
+            streams: streams_of(Role::Outlet, &held.spec.name, streams),
         }
     }
 }

@@ -144,6 +144,19 @@ impl Scene<'_> {
         Ok(plan)
     }
 
+    /// The way of a message: without a secure channel too, where the route has none.
+    pub(super) fn plan_of_message(&mut self, to: &str) -> Result<Box<PathPlan>, Problem> {
+        let expanded = self.expand("to", to, 0)?;
+        let mut plan = route::parse(&expanded.text(), &Trust::Anyone, true)
+            .map_err(|error| unusable("to", to, &error))?;
+        // The node of a project answers those who show who they are.
+        let of_project = expanded
+            .identity
+            .map(|identity| Trust::OneOf(vec![identity]));
+        plan.admission = of_project;
+        Ok(Box::new(plan))
+    }
+
     /// Where a relay is that is named by its node.
     pub(super) fn relay(&mut self, at: Option<&str>) -> Result<Relay, Problem> {
         let at = match at {

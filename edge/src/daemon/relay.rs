@@ -8,7 +8,7 @@ use culvert_node::session::{RegistrationPlan, Reporter, keep_registered};
 use culvert_node::stop::Stopper;
 
 use super::inner::{Inner, State};
-use super::resource::{Held, Live, Resource, Scene, Shelf, check_name, identifiers};
+use super::resource::{Held, Live, Resource, Scene, Shelf, Streams, check_name, identifiers};
 use super::status::Watch;
 use crate::endpoint::HostPort;
 use crate::model::{RelaySpec, RelayView};
@@ -90,7 +90,6 @@ impl Resource for RelaySpec {
             // What was registered without a channel belongs to one connection.
             if shard.number() == 0 || plan.trust.is_some() {
                 let credentials = standing.credentials(&Trust::OneOf(Vec::new()));
-                let (plan, reporter, stop) = (plan.clone(), reporter.clone(), stop.clone());
                 let kept = keep_registered(shard.clone(), plan, credentials, reporter, stop);
                 shard.spawn(kept);
             }
@@ -103,7 +102,7 @@ impl Resource for RelaySpec {
         })
     }
 
-    fn view(held: &Held<Self>, _: &Inner) -> RelayView {
+    fn view(held: &Held<Self>, _: &Inner, _: &Streams) -> RelayView {
         let live = held.live.as_ref();
         let told = held.spec.at.clone().unwrap_or_default();
         RelayView {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_manage::problem::Problem;
+use culvert_node::portal::Role;
 use culvert_node::stop::Stopper;
 use culvert_node::store::database::Database;
 use culvert_proto::policy::ResourceType;
@@ -47,6 +48,9 @@ pub(super) struct Held<R> {
     /// None while it cannot run.
     pub(super) live: Option<Live>,
 }
+
+/// How many streams there are, by end and resource.
+pub(super) type Streams = BTreeMap<(Role, String), u64>;
 
 /// All of a kind.
 pub(super) type Shelf<R> = BTreeMap<String, Held<R>>;
@@ -116,7 +120,7 @@ pub(super) trait Resource:
     /// When the node does not do it; then nothing is left running.
     fn start(&self, inner: &Inner, plan: Self::Plan, watch: &Arc<Watch>) -> Result<Live, Problem>;
     /// How it is doing.
-    fn view(held: &Held<Self>, inner: &Inner) -> Self::View;
+    fn view(held: &Held<Self>, inner: &Inner, streams: &Streams) -> Self::View;
 }
 
 /// Checks the name of a resource.
@@ -143,4 +147,9 @@ pub(super) fn identifiers(texts: &[String]) -> Result<Vec<culvert_crypto::Identi
         })
     };
     texts.iter().map(read).collect()
+}
+
+/// How many streams a resource has.
+pub(super) fn streams_of(role: Role, name: &str, streams: &Streams) -> u64 {
+    streams.get(&(role, name.to_owned())).copied().unwrap_or(0)
 }

@@ -1,9 +1,9 @@
 //! What has to be done to come from one configuration of a node to another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use culvert_proto::policy::{Mode, Policy};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Action, Desired, Difference, Differences, PolicySpec};
@@ -11,7 +11,7 @@ use crate::endpoint::HostPort;
 
 /// Kinds in the order in which what is new or changed is set up: who may use a portal before the portal,
 /// and what others lead through before them. What goes, goes in the opposite order, before.
-const ORDER: [&str; 8] = [
+pub(super) const ORDER: [&str; 8] = [
     "node",
     "policy",
     "tcp-listener",
@@ -26,7 +26,7 @@ const ORDER: [&str; 8] = [
 const LIVE: &str = "drain";
 
 /// Something a node has, by its place in [`ORDER`] and its name.
-type Key = (usize, String);
+pub(super) type Key = (usize, String);
 
 /// What to do, in the order in which to do it: what a portal may be used by is narrowed or widened
 /// first; then what goes frees its ports and names; then the rest is set up. Policies go last, when what
@@ -133,7 +133,7 @@ fn picked(had: &Value, wanted: &Value) -> bool {
 }
 
 /// Everything in a configuration, as JSON by kind and name; a node by its settings.
-fn parts(desired: &Desired) -> BTreeMap<Key, Value> {
+pub(super) fn parts(desired: &Desired) -> BTreeMap<Key, Value> {
     let mut parts = BTreeMap::new();
     let mut add = |kind: &str, name: String, value: Value| {
         if let Some(order) = ORDER.iter().position(|known| *known == kind) {
@@ -197,109 +197,14 @@ impl PolicySpec {
     }
 }
 
-/// Names of resources and policies by kind: what a configuration file has made, so that it changes and
-/// deletes nothing that was made by hand.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Names(BTreeSet<(String, String)>);
-
-impl Names {
-    /// These and others.
-    #[must_use]
-    pub fn with(mut self, others: Self) -> Self {
-        self.0.extend(others.0);
-        self
-    }
-
-    /// Whether something is among them.
-    #[must_use]
-    pub fn has(&self, kind: &str, name: &str) -> bool {
-        // The set is small, and asked only when a file is applied.
-        self.0.contains(&(kind.to_owned(), name.to_owned()))
-    }
-}
-
-impl Desired {
-    /// Whether a policy, by its key, is one that a resource brings itself.
-    fn has_own_policy(&self, key: &str) -> bool {
-        let own = |name: &str, allow: &Option<String>| {
-            allow.is_some() && key.strip_prefix("resource/") == Some(name)
-        };
-        let mut outlets = self.tcp_outlets.iter();
-        let mut inlets = self.tcp_inlets.iter();
-        outlets.any(|outlet| own(&outlet.name, &outlet.allow))
-            || inlets.any(|inlet| own(&inlet.name, &inlet.allow))
-    }
-
-    /// The same with policies of outlets and inlets in it brought by these themselves. Which way a file
-    /// says it makes no difference then.
-    #[must_use]
-    pub fn folded(mut self) -> Self {
-        self.policies.retain(|policy| {
-            let Some(name) = &policy.resource else {
-                return true;
-            };
-            let outlets = self.tcp_outlets.iter_mut();
-            let outlets = outlets
-                .filter(|outlet| outlet.name == *name)
-                .map(|outlet| &mut outlet.allow);
-            let inlets = self.tcp_inlets.iter_mut();
-            let inlets = inlets
-                .filter(|inlet| inlet.name == *name)
-                .map(|inlet| &mut inlet.allow);
-            let mut is_alone = true;
-            for allow in outlets.chain(inlets) {
-                allow.get_or_insert_with(|| policy.allow.clone());
-                is_alone = false;
-            }
-            is_alone
-        });
-        self
-    }
-
-    /// Names of everything in it.
-    #[must_use]
-    pub fn names(&self) -> Names {
-        let keys = parts(self).into_keys().filter(|key| key.0 > 0);
-        Names(
-            keys.map(|(order, name)| (ORDER[order].to_owned(), name))
-                .collect(),
-        )
-    }
-
-    /// What of it a configuration file may change: what the file made before, and what it has now.
-    ///
-    /// Of what a node has this is `old` of [`differences`]; everything else was made by hand and stays.
-    /// Something made by hand that the file has as well belongs to the file from then on.
-    #[must_use]
-    pub fn owned_by(&self, before: &Names, file: &Self) -> Self {
-        let now = file.names();
-        let owned = |kind: &str, name: &str| before.has(kind, name) || now.has(kind, name);
-        let mut part = self.clone();
-        part.policies
-            .retain(|policy| owned("policy", &policy.key()));
-        part.tcp_listeners
-            .retain(|listener| owned("tcp-listener", &listener.address));
-        part.tcp_connections
-            .retain(|connection| owned("tcp-connection", &connection.name));
-        part.secure_channels
-            .retain(|channel| owned("secure-channel", &channel.name));
-        part.relays.retain(|relay| owned("relay", &relay.name));
-        part.tcp_outlets
-            .retain(|outlet| owned("tcp-outlet", &outlet.name));
-        part.tcp_inlets
-            .retain(|inlet| owned("tcp-inlet", &inlet.name));
-        part
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::model::{
-        ChannelSpec, ConnectionSpec, InletSpec, ListenerSpec, NodeSpec, OutletSpec, RelaySpec,
+        ChannelSpec, ConnectionSpec, InletSpec, ListenerSpec, Names, NodeSpec, OutletSpec,
+        RelaySpec,
     };
 
     fn inlet(name: &str, from: &str, allow: Option<&str>) -> InletSpec {

@@ -8,6 +8,7 @@ mod channel;
 mod desired;
 mod differences;
 mod node;
+mod owned;
 mod portal;
 mod state;
 
@@ -15,7 +16,8 @@ pub use channel::{
     ChannelSpec, ChannelView, ConnectionSpec, ConnectionView, ListenerSpec, ListenerView,
 };
 pub use desired::{Action, Desired, Difference, Differences, PolicySpec};
-pub use differences::{Names, differences};
+pub use differences::differences;
 pub use node::{HttpSpec, NodeSpec, NodeView, Versions};
+pub use owned::Names;
 pub use portal::{InletSpec, InletView, OutletSpec, OutletView, RelaySpec, RelayView};
 pub use state::{Change, Created, State, Status};

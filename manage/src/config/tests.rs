@@ -1,3 +1,5 @@
+//! Files, good and bad, and what is said about them.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -213,7 +213,7 @@ mod tests {
                 steady_ms: 1_000_500,
                 unix_ms: 1_735_689_600_000,
             };
-            let mut new = Self {
+            let new = Self {
                 history: History::starting(now),
                 now,
                 counted: Snapshot::sum(&[]),
@@ -222,7 +222,7 @@ mod tests {
             new
         }
 
-        fn sample(&mut self) {
+        fn sample(&self) {
             self.history.take(self.now, &self.counted);
         }
 

@@ -51,7 +51,7 @@ const plots = new Plots(byId("plots"), [
     ],
   }),
   new Plot({
-    title: "Forwarders", help: "Names registered, the most in each step", unit: count, least: 4, optional: true,
+    title: "Forwarders", help: "Registrations, one for each connection of a name, the most in each step", unit: count, least: 4, optional: true,
     series: [{ name: "registered", color: "one", read: ofRelay("gauges.forwarders") }],
   }),
   new Plot({

@@ -97,7 +97,8 @@ const streamColumns = [
 ];
 
 const denialColumns = [
-  ["When", (item) => age(item["at-ms"], " ago")],
+  ["Last", (item) => age(item["at-ms"], " ago")],
+  ["Times", (item) => count(item.times), "number"],
   ["Who", (item) => identifier(item.subject)],
   ["Resource", (item) => `${item.resource || "–"}${item["resource-type"] ? ` (${words(item["resource-type"])})` : ""}`],
   ["Why", (item) => h("span", { class: "reason" }, item.reason), "wide"],
@@ -243,7 +244,7 @@ export class Views {
       ["Streams", count(now.streams), `${count(now["streams-opened"])} opened`, hasResources(self)],
       ["Channels", count(now.channels), `${count(now["channels-opened"])} opened`, true],
       ["Links", count(now.links), `${count(now["links-opened"])} opened`, true],
-      ["Forwarders", count(now.forwarders), "names registered", self.forwarders !== undefined],
+      ["Forwarders", count(now.forwarders), names(self["forwarders-total"]), self.forwarders !== undefined],
       ["Received", bytesPerSecond(at("rates.bytes-in")), `${bytes(now["bytes-in"])} in all`, true],
       ["Sent", bytesPerSecond(at("rates.bytes-out")), `${bytes(now["bytes-out"])} in all`, true],
       ["Messages", perSecond(at("rates.messages")), `${count(now.messages)} in all`, true],
@@ -301,17 +302,28 @@ export class Views {
     this.links.fill([...found.links].sort(newest).slice(0, 50), found["links-total"]);
   }
 
+  // The node keeps the last ones. Who tries again and again is one row.
   denied(denials) {
     if (!denials) return;
-    const list = Array.isArray(denials) ? denials : denials.denials;
-    const items = list.map((item) => ({ ...item, key: `${item["at-ms"]} ${item.subject} ${item.resource}` }));
-    this.denials.fill(numbered(items).sort((a, b) => b["at-ms"] - a["at-ms"]).slice(0, 50));
+    const rows = new Map();
+    for (const denial of denials) {
+      const key = JSON.stringify([denial.subject, denial.resource, denial["resource-type"], denial.reason]);
+      const row = rows.get(key) ?? { ...denial, key, times: 0 };
+      row.times += 1;
+      row["at-ms"] = Math.max(row["at-ms"], denial["at-ms"]);
+      rows.set(key, row);
+    }
+    const last = [...rows.values()].sort((a, b) => b["at-ms"] - a["at-ms"]);
+    this.denials.fill(last.slice(0, 30), denials.length);
   }
 
   happened(events) {
     this.events.fill(events);
   }
 }
+
+// A name has a forwarder for each connection that it is registered over.
+const names = (n) => (n === 1 ? "for one name" : `for ${count(n ?? 0)} names`);
 
 const sum = (values) => Math.round(values.reduce((all, value) => all + (value ?? 0), 0));
 

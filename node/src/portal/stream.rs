@@ -37,7 +37,7 @@ const HIGH_WATER: usize = 1 << 20;
 const LOW_WATER: usize = 256 << 10;
 
 /// Which end of a portal a stream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// The end of the client.
