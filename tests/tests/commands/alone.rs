@@ -148,7 +148,7 @@ fn the_state_directory() {
 fn shells_and_pages() {
     let mut machine = Machine::new();
     for (shell, part) in [
-        ("bash", "_culvert-edge"),
+        ("bash", "_culvert__edge()"),
         ("zsh", "#compdef culvert-edge"),
         ("fish", "complete -c culvert-edge"),
     ] {

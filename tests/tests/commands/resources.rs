@@ -12,7 +12,7 @@ fn outlets() {
     machine.run("tcp-outlet create --to 127.0.0.1:5432 --allow web");
     machine.json("tcp-outlet create --to 5432 --allow web");
     machine.fails(5, "tcp-outlet create --to 5433");
-    machine.run("tcp-outlet create two --to localhost:5433");
+    machine.run("tcp-outlet create two --to localhost:5433 --allow web");
     machine.run("tcp-outlet list --at default");
     machine.run("tcp-outlet delete two --yes");
     machine.fails(2, "tcp-outlet create --to nowhere");
@@ -55,17 +55,17 @@ fn relays_and_inlets() {
         service.address()
     ));
     machine.run(&format!(
-        "tcp-inlet create --via db --relay {at} --from {port}"
+        "tcp-inlet create --via db --relay {at} --from {port} --allow '(= 1 1)'"
     ));
     machine.json(&format!(
-        "tcp-inlet create --via db --relay {at} --from {port}"
+        "tcp-inlet create --via db --relay {at} --from {port} --allow '(= 1 1)'"
     ));
     machine.both("tcp-inlet list");
     machine.both("tcp-inlet show");
     let taken = service.address().port();
     machine.fails(
         5,
-        &format!("tcp-inlet create other --via db --relay {at} --from {taken}"),
+        &format!("tcp-inlet create other --via db --relay {at} --from {taken} --allow '(= 1 1)'"),
     );
     machine.fails(2, "tcp-inlet create --from 1");
     machine.json("tcp-inlet delete db -y");
@@ -96,10 +96,6 @@ fn ways_to_other_nodes() {
     assert_eq!(route, "/secure-channel/way");
     machine.both("secure-channel list");
     machine.both("secure-channel show way");
-    machine.both(&format!("message send hello --to {route}/service/echo"));
-    machine.both(&format!(
-        "message send --hex 00ff --to {route}/service/echo"
-    ));
     machine.json("secure-channel delete way -y");
     machine.json("tcp-connection delete --all -y");
     machine.json(&format!("tcp-listener delete {at} --at far -y"));
