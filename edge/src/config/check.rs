@@ -21,6 +21,9 @@ const LONGEST_NAME: usize = 64;
 /// Least memory for messages, in MiB.
 const LEAST_MEMORY: u32 = 32;
 
+/// A resource that has a name: its path in the file, where its policy is, and that policy.
+type Named<'a> = (&'a str, Place, Option<&'a str>);
+
 /// Everything in a file that could be read.
 pub(super) struct Known<'a> {
     /// Projects of this machine, if they are known.
@@ -298,7 +301,7 @@ impl Checker<'_> {
     }
 
     /// Names of everything that policies by name are about, with where each is.
-    fn resource_names(&self) -> BTreeMap<&str, Vec<(&str, Place, Option<&str>)>> {
+    fn resource_names(&self) -> BTreeMap<&str, Vec<Named<'_>>> {
         let mut names: BTreeMap<&str, Vec<_>> = BTreeMap::new();
         for item in self.known.outlets {
             let allow = item.spec.allow.as_deref();

@@ -99,7 +99,9 @@ impl Inner {
                     // A picked port is what it is called by from now on.
                     let asked = |listener: &&mut ListenerSpec| listener.address == difference.name;
                     let mut listeners = wanted.tcp_listeners.iter_mut();
-                    listeners.find(asked).map(|listener| *listener = spec);
+                    if let Some(listener) = listeners.find(asked) {
+                        *listener = spec;
+                    }
                 }
                 Ok(())
             }

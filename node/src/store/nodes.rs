@@ -300,12 +300,12 @@ mod tests {
             database.save_node(node, "{}", true).expect("stored");
             let key = key(node, "tcp-outlet", "db");
             database
-                .save_resource(key, "1", Some(&policy))
+                .save_resource(key, "1", Some(&policy), false)
                 .expect("stored");
         }
         let key = |node| key(node, "tcp-outlet", "db");
         database
-            .save_resource(key("one"), "2", None)
+            .save_resource(key("one"), "2", None, true)
             .expect("stored");
         let of = |database: &mut Database, node| database.resources(node, "tcp-outlet");
         let one = of(&mut database, "one").expect("read");
