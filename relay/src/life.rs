@@ -128,7 +128,7 @@ impl Running {
                 Ok(Order::Signal(_)) | Err(_) => break None,
             }
         };
-        let drain = drain.unwrap_or(Duration::from_secs(args.drain));
+        let drain = drain.unwrap_or_else(|| Duration::from_secs(args.drain));
         self.end(drain, ordered);
     }
 
