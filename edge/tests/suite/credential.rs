@@ -228,7 +228,7 @@ fn reserved_names_are_not_issued() {
     let (_, said) = run(
         home,
         &["credential", "issue", "--as", "nobody", "--for", &subject],
-        1,
+        4,
     );
     assert!(said.contains("no identity 'nobody'"), "{said}");
 }
