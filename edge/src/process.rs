@@ -107,12 +107,16 @@ pub fn end_signals() -> Result<Signals, Failure> {
 /// When the host does not resolve or the address cannot be listened on.
 pub fn listen(at: &HostPort) -> Result<TcpListener, Failure> {
     let failed = |error: io::Error| {
+        let message = format!("cannot listen on {at}: {error}");
         let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => "end what uses this address, or choose another one",
+            io::ErrorKind::AddrInUse => {
+                let hint = "end what uses this address, or choose another one";
+                return Failure::conflict(message, hint);
+            }
             io::ErrorKind::PermissionDenied => "choose a port above 1023, or grant the permission",
             _ => "choose an address of this machine",
         };
-        Failure::new(format!("cannot listen on {at}: {error}"), hint)
+        Failure::new(message, hint)
     };
     control::once_free(|| listen_now(at)).map_err(failed)
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use culvert_node::authority::Authority;
 use culvert_node::control::listen_address;
@@ -150,6 +151,8 @@ pub(crate) struct RunArgs {
     #[arg(
         long,
         env = "CULVERT_LOG",
+        // What is not UTF-8 is refused with the rest that makes no sense, and named.
+        value_parser = OsStringValueParser::new().map(|text| text.to_string_lossy().into_owned()),
         default_value = "info",
         value_name = "FILTER"
     )]

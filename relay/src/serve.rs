@@ -69,10 +69,13 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Start(_) => Self::new(
-                message,
-                "choose another --listen address, or end what uses this one",
-            ),
+            Error::Start(error) => {
+                let hint = "choose another --listen address, or end what uses this one";
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => Self::conflict(message, hint),
+                    _ => Self::new(message, hint),
+                }
+            }
             Error::Rendezvous(..) => Self::new(message, "choose another --rendezvous address"),
             Error::Manage(problem) => problem.into(),
             Error::Identity(error) => error.into(),

@@ -287,7 +287,7 @@ fn logs_are_those_that_were_asked_for() {
 }
 
 #[test]
-fn failures_exit_with_1_and_say_why_as_json_when_asked() {
+fn failures_say_whose_turn_it_is_and_why_as_json_when_asked() {
     let home = home();
     let missing = edge(home.path(), &["identity", "show", "--output", "json"]);
     let message = error_message(&missing, 4);
@@ -299,13 +299,13 @@ fn failures_exit_with_1_and_say_why_as_json_when_asked() {
     let service = Service::echo();
     let taken = service.address().to_string();
     let at_taken = ["--listen", &taken, "--output", "json"];
-    let message = error_message(&relay(home.path(), &at_taken), 1);
+    let message = error_message(&relay(home.path(), &at_taken), 5);
     assert!(message.contains(&taken), "{message}");
     let owner = Edge::new();
     let at_relay = ["inlet", "--relay", "127.0.0.1:1", "--via", "x"];
     let from = ["--from", &taken, "--allow", &owner.identifier];
     let arguments = [&at_relay[..], &from, &["--output", "json"]].concat();
-    let message = error_message(&owner.output(&arguments), 1);
+    let message = error_message(&owner.output(&arguments), 5);
     assert!(message.contains(&taken), "{message}");
 }
 
@@ -314,7 +314,7 @@ fn two_relays_do_not_share_a_port_unnoticed() {
     let first = Relay::start(&[]);
     let home = home();
     let at = first.address.to_string();
-    let (_, errors) = exited(&relay(home.path(), &["--listen", &at]), 1);
+    let (_, errors) = exited(&relay(home.path(), &["--listen", &at]), 5);
     assert!(errors.contains("cannot listen on"), "{errors}");
 }
 

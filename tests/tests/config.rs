@@ -52,17 +52,13 @@ impl Node {
         listed.as_array().expect("a list").clone()
     }
 
-    fn names(&self) -> Vec<String> {
-        let text = |inlet: &Value| inlet["name"].as_str().expect("a name").to_owned();
-        self.inlets().iter().map(text).collect()
-    }
-
     /// Waits until it has these inlets, all of them up, and gives their addresses.
     fn has(&self, wanted: &[&str]) -> Vec<SocketAddr> {
         let (addresses, _) = eventually("the inlets", PATIENCE, || {
             let inlets = self.inlets();
             let up = inlets.iter().all(|inlet| inlet["state"] == "up");
-            match up && self.names() == wanted {
+            let names: Vec<_> = inlets.iter().map(|inlet| &inlet["name"]).collect();
+            match up && names == wanted {
                 true => Ok(inlets.iter().map(address).collect()),
                 false => Err(json!(inlets)),
             }
@@ -161,6 +157,77 @@ fn what_was_made_by_hand_stays() {
     assert!(made.status.success(), "{made:?}");
     node.reload(&text(&["b"]));
     node.has(&["b", "hand"]);
+}
+
+#[test]
+fn what_would_change_is_said_and_what_is_wrong() {
+    let (service, edge) = (Service::echo(), Edge::new());
+    let (relay, outlet) = outlet_side(&service, &edge);
+    let file = edge.home().join("edge.yaml");
+    let write = |text: &str| fs::write(&file, text).expect("write a file");
+    let path = file.to_str().expect("a path");
+    let head = "name: node\ndrain: 0s\ntcp-inlets:\n";
+    let text = |names: &[&str]| {
+        let inlets = names.iter().map(|name| inlet(name, &relay, &outlet.edge));
+        format!("{head}{}", inlets.collect::<String>())
+    };
+    write(&text(&["a", "b"]));
+    let made = edge.output(&["node", "create", path]);
+    assert!(made.status.success(), "{made:?}");
+    let _end = Background(&edge);
+
+    write(&text(&["b", "c"]));
+    let said = edge.output(&["diff", path]);
+    let expected =
+        "- tcp-inlet a (streams through it end)\n+ tcp-inlet c\n2 would be changed, 1 unchanged\n";
+    assert_eq!(String::from_utf8_lossy(&said.stdout), expected, "{said:?}");
+    let said = edge.output(&["reload", "--at", "node", "--output", "json"]);
+    let found: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    let gone = json!({
+        "resource": "tcp-inlet", "name": "a", "action": "delete", "ends-streams": true,
+    });
+    assert_eq!(
+        (&found["differences"][0], &found["unchanged"]),
+        (&gone, &json!(1)),
+        "{found}"
+    );
+
+    write("name: node\ntcp-inlets: {c: {form: 1}}");
+    let refused = edge.output(&["reload", "--at", "node"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains("edge.yaml:2:18: unknown key 'form' in tcp-inlets.c, did you mean 'from'?"),
+        "{said}"
+    );
+
+    // A port that is taken: what was done before it is undone.
+    let taken = format!(
+        "  d: {{from: '{}', via: db, at: h:1, authorized: {}}}\n",
+        service.address(),
+        edge.identifier
+    );
+    write(&format!("{}{taken}", text(&["c"])));
+    let refused = edge.output(&["reload", "--at", "node"]);
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    let listed = edge.output(&["tcp-inlet", "list", "--at", "node", "--output", "json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let names: Vec<_> = listed
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|inlet| &inlet["name"])
+        .collect();
+    assert_eq!(names, ["b", "c"]);
+}
+
+/// Ends a node in the background.
+struct Background<'a>(&'a Edge);
+
+impl Drop for Background<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.output(&["node", "stop", "node", "--force"]);
+    }
 }
 
 #[test]
