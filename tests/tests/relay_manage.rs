@@ -95,7 +95,13 @@ fn the_socket_shows_what_the_relay_does() {
     assert_eq!(get("/v1/self/denials"), (200, json!([])));
     drop(wire);
     assert_eq!(events.next().expect("an event")["event"], "released");
+}
 
+#[test]
+fn the_socket_answers_probes_and_refuses_what_makes_no_sense() {
+    let relay = Relay::start(&[]);
+    let socket = relay.home().join("relay.sock");
+    let get = |path: &str| ask(&socket, "GET", path, None);
     assert_eq!(get("/live"), (200, json!("ok\n")));
     let (status, ready) = get("/ready");
     assert_eq!((status, &ready["ready"]), (200, &json!(true)), "{ready}");
@@ -128,6 +134,12 @@ fn the_socket_shows_what_the_relay_does() {
         (400, &json!("invalid")),
         "{problem}"
     );
+}
+
+#[test]
+fn the_socket_belongs_to_one_relay_and_ends_it() {
+    let relay = Relay::start(&[]);
+    let socket = relay.home().join("relay.sock");
 
     // A second relay with the same state directory does its work, and leaves the socket alone.
     let second = Spec::new(bins::relay())
