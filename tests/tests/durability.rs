@@ -1,6 +1,7 @@
 //! What a node acknowledged is there after it was killed, whenever that was.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,10 +14,10 @@ use culvert_tests::process::{Process, Spec};
 use culvert_tests::{PATIENCE, bins};
 use serde_json::{Value, json};
 
-/// How often the node is killed, at least unless the machine is very busy.
+/// How often the node is killed.
 const KILLS: u32 = 220;
-/// Later than this no other round is begun.
-const LONGEST: Duration = Duration::from_secs(90);
+/// Later than this no other round is begun: a machine on which that is not enough is told so.
+const LONGEST: Duration = Duration::from_secs(300);
 /// Longest time from the first change of a round to its end.
 const ROUND_MS: u64 = 40;
 /// Most of a kind at a time.
@@ -130,21 +131,23 @@ impl Node {
         loop {
             let kind = KINDS[numbers.below(3) as usize];
             let name = format!("r{}-{}", &kind[..5], numbers.below(MOST));
-            let key = (kind, name.clone());
-            if known.contains_key(&key) {
-                let path = format!("{kind}/{name}");
-                match ask(&self.socket, "DELETE", &path, None) {
-                    Some((status, _)) => assert_eq!(status, 204),
-                    None => return Some(Asked::Delete(kind, name)),
-                }
-                known.remove(&key);
-            } else {
-                match ask(&self.socket, "POST", kind, Some(&spec(kind, &name))) {
-                    Some((status, made)) => {
-                        assert_eq!(status, 201, "{made}");
-                        known.insert(key, told(&made));
+            match known.entry((kind, name.clone())) {
+                Entry::Occupied(there) => {
+                    let path = format!("{kind}/{name}");
+                    match ask(&self.socket, "DELETE", &path, None) {
+                        Some((status, _)) => assert_eq!(status, 204),
+                        None => return Some(Asked::Delete(kind, name)),
                     }
-                    None => return Some(Asked::Create(kind, name)),
+                    there.remove();
+                }
+                Entry::Vacant(free) => {
+                    match ask(&self.socket, "POST", kind, Some(&spec(kind, &name))) {
+                        Some((status, made)) => {
+                            assert_eq!(status, 201, "{made}");
+                            free.insert(told(&made));
+                        }
+                        None => return Some(Asked::Create(kind, name)),
+                    }
                 }
             }
         }
@@ -231,9 +234,10 @@ fn what_was_acknowledged_survives_any_kill() {
     let (has, policies) = node.has();
     compare(&has, &policies, &mut known, last.as_ref());
     assert!(process.terminate().success());
-    assert!(
-        kills >= KILLS / 4,
-        "only {kills} kills: the machine is too slow"
+    println!("{kills} kills, changes in {changes} rounds");
+    assert_eq!(
+        kills, KILLS,
+        "only {kills} kills in {LONGEST:?}: the machine is too slow"
     );
     assert!(changes > 10, "only {changes} rounds changed anything");
 }
