@@ -84,8 +84,8 @@ impl Next {
 #[derive(Debug, Args)]
 pub struct NodeArgs {
     /// Address to accept nodes on.
-    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
-    pub listen: SocketAddr,
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address, required = true)]
+    pub listen: Option<SocketAddr>,
     /// A service to run; may be repeated. `echo` answers peers of secure channels in any case.
     #[arg(long, value_enum, required = true)]
     pub service: Vec<Service>,
@@ -199,7 +199,7 @@ pub fn run(store: &Store, args: &NodeArgs, output: Output) -> Result<(), Failure
         },
     )?;
     let mut ready = Ready::new(standing, &args.run_args())?;
-    ready.config.listen = Some(args.listen);
+    ready.config.listen = args.listen;
     // Peers of this node are strangers to each other: nobody may hold up others for long.
     ready.config.limits.stall_timeout_ms = Limits::default().stall_timeout_ms;
     trust
@@ -227,12 +227,13 @@ pub fn run(store: &Store, args: &NodeArgs, output: Output) -> Result<(), Failure
         registration: args.registration().map(|plan| (plan, registered)),
     };
     let node = ready.start(move |shard| part.set_up(shard))?;
-    let address = node.address().unwrap_or(args.listen);
     ready.announce(&node, "node", &json!({}), output);
-    output.print(
-        format!("listening on {address}"),
-        &json!({ "event": "listening", "address": address.to_string() }),
-    );
+    if let Some(address) = node.address() {
+        output.print(
+            format!("listening on {address}"),
+            &json!({ "event": "listening", "address": address.to_string() }),
+        );
+    }
     for (next, events) in events {
         report_next(move || events.recv_blocking().ok(), next, output);
     }

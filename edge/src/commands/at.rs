@@ -44,6 +44,11 @@ impl AtArgs {
 /// What a name looks like.
 pub fn node_name(text: &str) -> Result<String, String> {
     let name = text.strip_prefix("/node/").unwrap_or(text);
+    if name.contains(':') {
+        return Err(
+            "expected the name of a node of this machine; where a relay is goes in --relay".into(),
+        );
+    }
     match name.is_empty() || name.contains('/') {
         true => Err("expected the name of a node, see `culvert-edge node list`".into()),
         false => Ok(name.to_owned()),

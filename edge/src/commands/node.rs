@@ -33,13 +33,9 @@ const LOG_TAIL: u64 = 4 << 20;
 ///
 /// What the command says.
 pub fn run(store: &Store, noun: &NodeNoun, output: Output) -> Result<(), Failure> {
-    match (&noun.command, &noun.services) {
-        (Some(command), _) => of_daemons(store, command, output),
-        (None, Some(services)) => crate::node::run(store, services, output),
-        (None, None) => Err(Failure::usage(
-            "it is not said what to do",
-            "for example `culvert-edge node create`; see `culvert-edge node --help`",
-        )),
+    match &noun.command {
+        Some(command) => of_daemons(store, command, output),
+        None => crate::node::run(store, &noun.services, output),
     }
 }
 

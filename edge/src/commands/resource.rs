@@ -159,6 +159,13 @@ impl Kind {
         });
         let head: Vec<&str> = self.columns.iter().map(|(head, _)| *head).collect();
         output.table(&head, rows.collect(), &all);
+        let down = |view: &&Value| cell(view, "state") == "down";
+        for view in all.as_array().into_iter().flatten().filter(down) {
+            let (name, why) = (cell(view, self.id), cell(view, "reason"));
+            output.say(format!(
+                "{name} is down: {why}; it is tried again all the time"
+            ));
+        }
         Ok(())
     }
 

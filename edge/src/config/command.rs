@@ -102,7 +102,7 @@ fn described(desired: &Desired) -> String {
 fn several(count: usize, word: &str) -> String {
     match (count, word.strip_suffix('y')) {
         (1, _) => format!("1 {word}"),
-        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, Some(stem)) if !stem.ends_with('a') => format!("{count} {stem}ies"),
         _ => format!("{count} {word}s"),
     }
 }

@@ -68,7 +68,7 @@ impl Gate {
                     ));
                 }
                 let is_open = OPEN.contains(&path) || path.starts_with(OPEN_BELOW);
-                if is_open && request.method() == Method::GET {
+                if is_open && matches!(*request.method(), Method::GET | Method::HEAD) {
                     return Ok(());
                 }
                 show(token, request.headers())

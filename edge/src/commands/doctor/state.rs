@@ -189,7 +189,13 @@ fn of_node(node: &StoredNode, view: &Value, found: &mut Findings) {
 fn of_resource(node: &str, kind: &str, resource: &Value, found: &mut Findings) {
     let what = format!("{node}, {kind} {}", cell(resource, "name"));
     if cell(resource, "state") == "down" {
-        let hint = "it is tried again; see the reason";
+        let hint = match kind {
+            "tcp-listener" => "end what uses the address, or delete the listener",
+            _ => {
+                "it is tried again: see that what it leads to runs, that its address is right, and that no \
+                 firewall is in between"
+            }
+        };
         found.wrong(&what, format!("down: {}", cell(resource, "reason")), hint);
     }
     if cell(resource, "policy") == "false" || cell(resource, "policy").starts_with("nobody") {

@@ -32,7 +32,7 @@ pub struct NodeNoun {
     pub command: Option<NodeCommand>,
     /// Services to run in the foreground.
     #[command(flatten)]
-    pub services: Option<NodeArgs>,
+    pub services: NodeArgs,
 }
 
 /// Create, list, show, start, stop and delete the nodes of this machine.
