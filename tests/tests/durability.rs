@@ -234,7 +234,6 @@ fn what_was_acknowledged_survives_any_kill() {
     let (has, policies) = node.has();
     compare(&has, &policies, &mut known, last.as_ref());
     assert!(process.terminate().success());
-    println!("{kills} kills, changes in {changes} rounds");
     assert_eq!(
         kills, KILLS,
         "only {kills} kills in {LONGEST:?}: the machine is too slow"
