@@ -3,9 +3,8 @@
 
 mod args;
 mod create;
+mod logs;
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::time::Duration;
 
 use culvert_node::store::database::Database;
@@ -14,18 +13,17 @@ use serde_json::{Value, json};
 
 use super::at::{Running, default_name};
 use super::resource::{ConfirmArgs, card, cell};
-use crate::daemon::{background, lock};
+use crate::daemon::background;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::store::Store;
 
 pub use args::{CreateArgs, DeleteArgs, LogsArgs, NodeCommand, NodeNoun, StopArgs, WhichArgs};
 pub use create::create;
+pub use logs::logs;
 
 /// How long a node may take to say that it is there.
 const ANSWER: Duration = Duration::from_secs(3);
-/// Most bytes of a log that are looked through for its last lines.
-const LOG_TAIL: u64 = 4 << 20;
 
 /// Runs a command about nodes.
 ///
@@ -202,40 +200,6 @@ pub fn stop(store: &Store, args: &StopArgs, output: Output) -> Result<(), Failur
     };
     let value = json!({ "name": name, "state": "stopped", "was-running": was_running });
     output.print(text, &value);
-    Ok(())
-}
-
-/// Says where the log of a node is, or prints its end.
-///
-/// # Errors
-///
-/// That there is none; what keeps it from being done.
-pub fn logs(store: &Store, args: &LogsArgs, output: Output) -> Result<(), Failure> {
-    let node = stored(store, args.name.as_deref())?;
-    let path = lock::directory(store, &node.name)?.join("node.log");
-    if args.lines.is_none() {
-        let shown = path.display().to_string();
-        output.print(&shown, &json!({ "name": node.name, "path": shown }));
-        return Ok(());
-    }
-    let failed = |error: std::io::Error| {
-        Failure::new(
-            format!("cannot read the log {}: {error}", path.display()),
-            "nodes have one that were started in the background",
-        )
-    };
-    let mut file = File::open(&path).map_err(failed)?;
-    let length = file.metadata().map_err(failed)?.len();
-    let from = length.saturating_sub(LOG_TAIL);
-    file.seek(SeekFrom::Start(from)).map_err(failed)?;
-    let lines = BufReader::new(file.take(LOG_TAIL)).split(b'\n');
-    let lines: Vec<_> = lines.map_while(Result::ok).collect();
-    let wanted = args.lines.unwrap_or_default();
-    let skipped = lines.len().saturating_sub(wanted);
-    for line in lines.iter().skip(skipped) {
-        let line = String::from_utf8_lossy(line);
-        output.print(&line, &json!({ "line": line }));
-    }
     Ok(())
 }
 

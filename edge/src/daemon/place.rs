@@ -180,15 +180,30 @@ impl Scene<'_> {
         })
     }
 
-    fn own_relay(&self) -> Result<String, Problem> {
-        let project = self.inner.project();
-        let project = project.ok_or_else(|| {
-            Problem::invalid(
+    fn own_relay(&mut self) -> Result<String, Problem> {
+        if let Some(project) = self.inner.project() {
+            return Ok(format!("/project/{}", project.name));
+        }
+        let name = self.inner.name();
+        let enrolled = self.database.projects().map_err(super::stored)?;
+        Err(match enrolled.last() {
+            // Whom it believes, and as whom it runs, is settled when it starts.
+            Some(project) => Problem::invalid(
+                format!(
+                    "it is not said which relay: 'at' is missing, and the node '{name}' was started \
+                     without the project '{}'",
+                    project.name
+                ),
+                format!(
+                    "start it again to have it take part: `culvert-edge node stop {name}`, then \
+                     `culvert-edge node start {name}`; or give 'at'"
+                ),
+            ),
+            None => Problem::invalid(
                 "it is not said which relay: 'at' is missing, and this node has no project",
                 "give 'at', for example relay.example:4000, or enroll with `culvert-edge project enroll`",
-            )
-        })?;
-        Ok(format!("/project/{}", project.name))
+            ),
+        })
     }
 
     fn expand(&mut self, what: &str, text: &str, depth: u8) -> Result<Expanded, Problem> {

@@ -20,6 +20,7 @@ use culvert_proto::ticket::Ticket;
 use serde_json::{Value, json};
 
 use crate::commands::now_s;
+use crate::daemon::lock;
 use crate::duration::roughly;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -123,22 +124,53 @@ fn enroll(store: &Store, args: &EnrollArgs, output: Output) -> Result<(), Failur
     } else {
         ""
     };
-    output.print(
-        format!(
-            "{identifier} is a member of the project '{}'{again}{}; its credential is valid for {left}",
-            project.name,
-            line(attributes)
-        ),
-        &json!({
-            "project": project.name,
-            "identifier": identifier.to_string(),
-            "authority": project.authority.to_string(),
-            "attributes": attributes,
-            "expires_at": joined.expires_at,
-            "was_member": joined.was_member,
-        }),
+    let mut text = format!(
+        "{identifier} is a member of the project '{}'{again}{}; its credential is valid for {left}",
+        project.name,
+        line(attributes)
     );
+    let mut value = json!({
+        "project": project.name,
+        "identifier": identifier.to_string(),
+        "authority": project.authority.to_string(),
+        "attributes": attributes,
+        "expires_at": joined.expires_at,
+        "was_member": joined.was_member,
+    });
+    let without = match joined.was_member {
+        true => Vec::new(),
+        false => running_without(store, project)?,
+    };
+    for node in &without {
+        text.push_str(&format!(
+            "\nthe node '{node}' runs without the project until it is started again: \
+             `culvert-edge node stop {node}`, then `culvert-edge node start {node}`"
+        ));
+    }
+    if !without.is_empty() {
+        value["start_again"] = json!(without);
+    }
+    output.print(text, &value);
     Ok(())
+}
+
+/// The nodes that would take part in a project, were they not running already.
+fn running_without(store: &Store, project: &Project) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for node in Database::open(store.home())?.nodes()? {
+        let is_of = |name: &str, own: &str| {
+            let spec: Option<Value> = serde_json::from_str(&node.spec).ok();
+            let said = spec.and_then(|spec| spec[name].as_str().map(str::to_owned));
+            said.is_none_or(|said| said == own)
+        };
+        if is_of("project", &project.name)
+            && is_of("identity", &project.identity)
+            && lock::holder(store, &node.name)?.is_some()
+        {
+            names.push(node.name);
+        }
+    }
+    Ok(names)
 }
 
 /// Names and values as text; what is no text is left out.

@@ -149,6 +149,9 @@ pub struct LogsArgs {
     /// Print this many lines of the end of the log, in place of its path.
     #[arg(long, short = 'n', value_name = "N")]
     pub lines: Option<usize>,
+    /// Print the last lines (10 unless -n says otherwise), then what is added, until Ctrl-C.
+    #[arg(long, short)]
+    pub follow: bool,
 }
 
 /// Arguments of `node delete`.
