@@ -1,20 +1,28 @@
 //! Benchmarks of Culvert.
 //!
-//! `cargo bench -p culvert-benches` measures the cores with criterion; the binary `chain` measures
-//! the whole way, from a TCP client to a service, beside a direct connection and beside three
-//! chained HAProxy, in one interleaved run:
+//! `cargo bench -p culvert-benches` measures the cores with criterion; the binary `load` measures
+//! the whole way, from a TCP client to a service, and the relay alone, beside peers in one interleaved run:
 //!
 //! ```text
-//! cargo run --release -p culvert-benches --bin chain -- --rounds 5
+//! cargo run --release -p culvert-benches --bin load
 //! ```
 //!
-//! * [`contender`] sets up what is compared.
-//! * [`load`] puts a load on one and returns figures.
-//! * [`report`] collects figures over rounds and prints their medians.
+//! * [`contender`] sets up what is compared, in front of a [`service`].
+//! * [`load`] puts a load on one and returns figures; [`known`] bytes show that they are right, and [`usage`]
+//!   what processes needed for it.
+//! * [`work`] does so with all contenders in rounds, and [`report`] collects the figures.
+//! * [`targets`] compares them with what is wanted.
 
 pub mod contender;
+pub mod known;
 pub mod load;
+pub mod poll;
 pub mod report;
+pub mod service;
+pub mod settings;
+pub mod targets;
+pub mod usage;
+pub mod work;
 
 /// Payload sizes of the benchmarks of single messages, in bytes.
 pub const SIZES: [usize; 4] = [64, 1024, 16 * 1024, 128 * 1024];

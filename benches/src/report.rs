@@ -1,10 +1,13 @@
-//! Figures of several rounds, and their medians as a table and as JSON.
+//! Figures of several rounds, and their medians as tables and as JSON.
 
 use serde_json::{Value, json};
+
+use crate::load::DETAIL;
 
 /// All samples of one measure of one contender.
 #[derive(Clone, Debug)]
 struct Series {
+    section: &'static str,
     measure: String,
     contender: String,
     samples: Vec<f64>,
@@ -14,11 +17,12 @@ struct Series {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     series: Vec<Series>,
+    left_out: Vec<String>,
 }
 
 impl Report {
-    /// Adds one sample. `measure` names what it is and its unit.
-    pub fn add(&mut self, measure: &str, contender: &str, sample: f64) {
+    /// Adds one sample. `measure` names what it is and its unit, and must be in one section only.
+    pub fn add(&mut self, section: &'static str, measure: &str, contender: &str, sample: f64) {
         let known = self
             .series
             .iter_mut()
@@ -26,11 +30,24 @@ impl Report {
         match known {
             Some(series) => series.samples.push(sample),
             None => self.series.push(Series {
+                section,
                 measure: measure.to_owned(),
                 contender: contender.to_owned(),
                 samples: vec![sample],
             }),
         }
+    }
+
+    /// Says once that something was not measured, and why.
+    pub fn leave_out(&mut self, what: String) {
+        if !self.left_out.contains(&what) {
+            self.left_out.push(what);
+        }
+    }
+
+    /// What was not measured, and why.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// Median of the samples of one measure of one contender.
@@ -42,25 +59,45 @@ impl Report {
         found.map(|series| median(&series.samples))
     }
 
-    /// A Markdown table: a row for each measure, a column for each contender; beside the median the
-    /// lowest and the highest sample.
-    pub fn markdown(&self) -> String {
-        let mut contenders: Vec<&str> = Vec::new();
-        let mut measures: Vec<&str> = Vec::new();
+    /// Markdown: for each section a table with a row for each measure and a column for each contender, in the
+    /// order of `contenders`; beside the median the lowest and the highest sample.
+    pub fn markdown(&self, contenders: &[&str]) -> String {
+        let mut parts = Vec::new();
+        let mut sections = Vec::new();
         for series in &self.series {
-            if !contenders.contains(&series.contender.as_str()) {
-                contenders.push(&series.contender);
+            if !sections.contains(&series.section) {
+                sections.push(series.section);
             }
+        }
+        for section in sections {
+            parts.push(format!(
+                "### {section}\n\n{}",
+                self.table(section, contenders)
+            ));
+        }
+        parts.join("\n")
+    }
+
+    fn table(&self, section: &str, contenders: &[&str]) -> String {
+        let shown =
+            |series: &&Series| series.section == section && !series.measure.contains(DETAIL);
+        let mut measures: Vec<&str> = Vec::new();
+        for series in self.series.iter().filter(shown) {
             if !measures.contains(&series.measure.as_str()) {
                 measures.push(&series.measure);
             }
         }
+        let mut columns = contenders.to_vec();
+        columns.retain(|name| {
+            let mut all = self.series.iter().filter(shown);
+            all.any(|series| series.contender == **name)
+        });
         let mut rows = vec![
-            format!("| measure | {} |", contenders.join(" | ")),
-            format!("|---|{}", "---:|".repeat(contenders.len())),
+            format!("| measure | {} |", columns.join(" | ")),
+            format!("|---|{}", "---:|".repeat(columns.len())),
         ];
         for measure in measures {
-            let cells: Vec<String> = contenders
+            let cells: Vec<String> = columns
                 .iter()
                 .map(|contender| self.cell(measure, contender))
                 .collect();
@@ -74,21 +111,22 @@ impl Report {
         let Some(series) = self.series.iter().find(same) else {
             return "-".to_owned();
         };
-        let low = series.samples.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = series
-            .samples
-            .iter()
-            .copied()
-            .fold(f64::NEG_INFINITY, f64::max);
+        let samples = || series.samples.iter().copied();
+        let low = samples().fold(f64::INFINITY, f64::min);
+        let high = samples().fold(f64::NEG_INFINITY, f64::max);
         let middle = median(&series.samples);
-        format!("{} ({} - {})", figure(middle), figure(low), figure(high))
+        match series.samples.len() {
+            1 => figure(middle),
+            _ => format!("{} ({} - {})", figure(middle), figure(low), figure(high)),
+        }
     }
 
     /// Everything, with all samples.
     pub fn json(&self) -> Value {
         let series = self.series.iter().map(|series| {
             json!({
-                "measure": series.measure,
+                "section": series.section,
+                "measure": series.measure.replace(DETAIL, ""),
                 "contender": series.contender,
                 "median": median(&series.samples),
                 "samples": series.samples,
@@ -111,7 +149,7 @@ fn median(samples: &[f64]) -> f64 {
 }
 
 /// Three significant digits.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     let digits = match value.abs() {
         n if n >= 100.0 => 0,
         n if n >= 10.0 => 1,
@@ -123,22 +161,24 @@ fn figure(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Report;
+    use super::{DETAIL, Report};
 
     #[test]
     fn medians_and_table() {
         let mut report = Report::default();
         for sample in [3.0, 1.0, 2.0] {
-            report.add("tps", "a", sample);
+            report.add("First", "tps", "a", sample);
         }
-        report.add("tps", "b", 1000.0);
-        report.add("tps", "b", 2000.0);
-        report.add("only a", "a", 0.5);
+        report.add("First", "tps", "b", 1000.0);
+        report.add("First", "tps", "b", 2000.0);
+        report.add("First", &format!("{DETAIL}hidden"), "a", 1.0);
+        report.add("Second", "only a", "a", 0.5);
         assert_eq!(report.median("tps", "a"), Some(2.0));
         assert_eq!(report.median("tps", "b"), Some(1500.0));
-        let expected = "| measure | a | b |\n|---|---:|---:|\n\
-                        | tps | 2.00 (1.00 - 3.00) | 1500 (1000 - 2000) |\n\
-                        | only a | 0.500 (0.500 - 0.500) | - |\n";
-        assert_eq!(report.markdown(), expected);
+        let expected = "### First\n\n| measure | b | a |\n|---|---:|---:|\n\
+                        | tps | 1500 (1000 - 2000) | 2.00 (1.00 - 3.00) |\n\n\
+                        ### Second\n\n| measure | a |\n|---|---:|\n| only a | 0.500 |\n";
+        assert_eq!(report.markdown(&["b", "a", "c"]), expected);
+        assert_eq!(report.json()[2]["measure"], "hidden");
     }
 }

@@ -29,6 +29,11 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// Whether its programs are here.
+    pub fn is_installed() -> bool {
+        installed().is_some()
+    }
+
     /// Makes a cluster and starts its server.
     ///
     /// # Panics
@@ -126,12 +131,15 @@ fn settings(address: SocketAddr) -> Vec<String> {
 
 /// Directory of the newest installed server's programs.
 fn programs() -> PathBuf {
+    installed().expect("PostgreSQL is installed (Debian: apt-get install postgresql)")
+}
+
+fn installed() -> Option<PathBuf> {
     let installed = fs::read_dir(INSTALLED).into_iter().flatten().flatten();
     installed
         .map(|entry| entry.path().join("bin"))
         .filter(|bin| bin.join("postgres").exists())
         .max_by_key(|bin| major_version(bin))
-        .expect("PostgreSQL is installed (Debian: apt-get install postgresql)")
 }
 
 fn major_version(bin: &Path) -> u32 {

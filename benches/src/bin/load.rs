@@ -1,0 +1,131 @@
+//! The load harness: starts Culvert and its peers, drives the same work through each, and prints a report.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that prints a report"
+)]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::{env, fs, io, thread};
+
+use clap::Parser as _;
+use culvert_benches::contender::{Kind, wiretap};
+use culvert_benches::report::Report;
+use culvert_benches::service::{self, Service};
+use culvert_benches::settings::Settings;
+use culvert_benches::targets;
+use culvert_benches::work::{self, Run, progress};
+use culvert_tests::net::many_files;
+use serde_json::json;
+
+/// Around the report in a file that has more.
+const MARKS: [&str; 2] = ["<!-- load -->\n", "<!-- /load -->"];
+
+fn main() -> ExitCode {
+    // What it needs beside itself are processes of this same program.
+    many_files();
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["service"] => service::serve(),
+        _ => measure(&Settings::parse().complete()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(settings: &Settings) -> io::Result<()> {
+    let mut run = Run {
+        settings,
+        report: Report::default(),
+    };
+    for kind in Kind::ALL {
+        if let Some(why) = kind
+            .missing(settings)
+            .filter(|_| settings.wants(kind.name()))
+        {
+            run.report.leave_out(format!("{}: {why}", kind.name()));
+        }
+    }
+    let service = Service::start();
+    for kind in settings.kinds() {
+        progress(&format!("listening in on {}", kind.name()));
+        wiretap::verify(kind, settings, service.address());
+    }
+    drop(service);
+    for (name, work) in work::ALL {
+        if settings.does(name) {
+            work(&mut run);
+        }
+    }
+    let text = markdown(settings, &run.report);
+    println!("{text}");
+    if let Some(path) = &settings.markdown {
+        write_report(path, &text)?;
+    }
+    if let Some(path) = &settings.json {
+        let all = json!({
+            "machine": machine(),
+            "rounds": settings.rounds,
+            "seconds": settings.seconds,
+            "left_out": run.report.left_out(),
+            "results": run.report.json(),
+            "targets": targets::json(&run.report),
+        });
+        fs::write(path, format!("{all:#}\n"))?;
+    }
+    Ok(())
+}
+
+/// What the figures were measured on.
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: String, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.split_once(':'));
+        value.map_or_else(String::new, |(_, value)| value.trim().to_owned())
+    };
+    format!(
+        "{} cores ({}), memory {}, Linux {}",
+        thread::available_parallelism().map_or(0, usize::from),
+        field(read("/proc/cpuinfo"), "model name"),
+        field(read("/proc/meminfo"), "MemTotal"),
+        read("/proc/sys/kernel/osrelease").trim(),
+    )
+}
+
+fn markdown(settings: &Settings, report: &Report) -> String {
+    let mut text = format!(
+        "{}; {} rounds of {} s.\n\n## Targets\n\n{}\n## Figures\n\n{}",
+        machine(),
+        settings.rounds,
+        settings.seconds,
+        targets::markdown(report),
+        report.markdown(&work::contenders()),
+    );
+    if !report.left_out().is_empty() {
+        text.push_str("\n### Left out\n\n");
+        for what in report.left_out() {
+            text.push_str(&format!("* {what}\n"));
+        }
+    }
+    text
+}
+
+/// Writes the report to a file, or into one, between the marks it has.
+fn write_report(path: &Path, text: &str) -> io::Result<()> {
+    let old = fs::read_to_string(path).unwrap_or_default();
+    let parts = old.split_once(MARKS[0]).and_then(|(head, rest)| {
+        let (_, tail) = rest.split_once(MARKS[1])?;
+        Some((head, tail))
+    });
+    match parts {
+        Some((head, tail)) => fs::write(path, [head, MARKS[0], text, MARKS[1], tail].concat()),
+        None => fs::write(path, text),
+    }
+}

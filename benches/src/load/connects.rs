@@ -1,0 +1,74 @@
+//! Streams that are opened, used once and closed.
+
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use culvert_tests::PATIENCE;
+use culvert_tests::net::try_connect;
+
+use super::exchange::PER_SECOND;
+use super::{Figures, Meter, Outcome, Time, tried};
+use crate::contender::Contender;
+use crate::known;
+use crate::service::Want;
+
+/// Bytes that go there and back through each stream.
+const SIZE: usize = 64;
+
+/// Opens streams one after the other from `at_once` threads; each carries one small request and its response.
+///
+/// # Errors
+/// When one cannot be opened or ends early.
+///
+/// # Panics
+/// When another response comes than was asked for.
+pub fn connects(contender: &Contender, at_once: u32, time: Time) -> Outcome<Figures> {
+    let address = contender.address;
+    let (stop, count) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once)
+            .map(|id| {
+                let (stop, count) = (&stop, &count);
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        let done = once(address, id);
+                        if done.is_err() {
+                            stop.store(true, Ordering::Relaxed);
+                            return done;
+                        }
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        thread::sleep(time.warm_up);
+        let meter = Meter::start(contender);
+        let before = count.load(Ordering::Relaxed);
+        thread::sleep(time.measured);
+        let done = (count.load(Ordering::Relaxed) - before) as f64;
+        let (took, used) = meter.stop(done, "us each", 1e6);
+        stop.store(true, Ordering::Relaxed);
+        for worker in workers {
+            worker.join().expect("a thread that opens streams")?;
+        }
+        let mut figures = vec![(PER_SECOND.to_owned(), done / took)];
+        figures.extend(used);
+        Ok(figures)
+    })
+}
+
+fn once(address: SocketAddr, id: u32) -> Outcome<()> {
+    let request = known::bytes(u64::from(id) * 127, SIZE);
+    let mut response = [0; SIZE];
+    let mut exchange = || {
+        let mut stream = try_connect(address, PATIENCE)?;
+        stream.write_all(&[&Want::Echo.header(id)[..], request].concat())?;
+        stream.read_exact(&mut response)
+    };
+    tried("a stream", exchange())?;
+    assert!(response == request, "another response came");
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! Requests and responses of one size over many streams: the next request when the response is there (closed
+//! loop), or at fixed times whatever happens (open loop).
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::{Figures, Meter, Outcome, Time, latencies, microseconds, open, tried};
+use crate::contender::Contender;
+use crate::known;
+use crate::poll::{Interest, Poller, Ready, now};
+use crate::service::Want;
+
+/// When requests are sent.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// When the response to the last one is there.
+    Closed,
+    /// So many a second over all streams, evenly. Latency counts from when a request was due, so that one
+    /// that waits for others counts as late.
+    Open(f64),
+}
+
+/// Streams with requests under way.
+struct Exchange {
+    poller: Poller,
+    streams: Vec<Stream>,
+    ready: Vec<Ready>,
+    scratch: Vec<u8>,
+    done: Histogram<u64>,
+    closed: bool,
+}
+
+struct Stream {
+    socket: TcpStream,
+    id: u64,
+    /// Length of each request and response.
+    size: usize,
+    written: u64,
+    read: u64,
+    asked: u64,
+    /// When each request that has no response yet was to be sent.
+    due: VecDeque<Instant>,
+    waits_to_write: bool,
+}
+
+impl Exchange {
+    fn open(contender: &Contender, count: u32, size: usize, closed: bool) -> Outcome<Self> {
+        let poller = tried("epoll", Poller::new())?;
+        let mut streams = Vec::new();
+        for id in 0..count {
+            let socket = open(contender, Want::Echo, id)?;
+            tried("epoll", poller.add(&socket, id.into(), Interest::Read))?;
+            streams.push(Stream {
+                socket,
+                id: id.into(),
+                size,
+                written: 0,
+                read: 0,
+                asked: 0,
+                due: VecDeque::new(),
+                waits_to_write: false,
+            });
+        }
+        Ok(Self {
+            poller,
+            streams,
+            ready: Vec::new(),
+            scratch: vec![0; 1 << 16],
+            done: latencies(),
+            closed,
+        })
+    }
+
+    fn run(&mut self, pace: Pace, time: Duration) -> Outcome<()> {
+        let began = Instant::now();
+        let end = began + time;
+        let mut number = 0;
+        loop {
+            let at = Instant::now();
+            if at >= end {
+                return Ok(());
+            }
+            let mut left = end - at;
+            if let Pace::Open(rate) = pace {
+                let due = |number: u64| began + Duration::from_secs_f64(number as f64 / rate);
+                while due(number) <= at {
+                    let place = number as usize % self.streams.len();
+                    self.streams[place].ask(&self.poller, due(number))?;
+                    number += 1;
+                }
+                left = left.min(due(number).saturating_duration_since(at));
+            }
+            self.turn(left)?;
+        }
+    }
+
+    fn turn(&mut self, limit: Duration) -> Outcome<()> {
+        tried("epoll", self.poller.wait(Some(limit), &mut self.ready))?;
+        for event in &self.ready {
+            let stream = &mut self.streams[event.token as usize];
+            if event.writable && stream.waits_to_write {
+                stream.write(&self.poller)?;
+            }
+            if event.readable {
+                let answered = stream.read(&mut self.scratch, &mut self.done)?;
+                if self.closed && answered {
+                    stream.ask(&self.poller, Instant::now())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is under way.
+    fn finish(&mut self, limit: Duration) -> Outcome<()> {
+        let end = Instant::now() + limit;
+        self.closed = false;
+        while self.streams.iter().any(|stream| !stream.due.is_empty()) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(format!("responses are missing after {limit:?}"));
+            }
+            self.turn(left)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stream {
+    /// The bytes of request `number`.
+    fn request(&self, number: u64) -> &'static [u8] {
+        known::bytes(self.id * 7919 + number * 127, self.size)
+    }
+
+    fn ask(&mut self, poller: &Poller, due: Instant) -> Outcome<()> {
+        self.asked += 1;
+        self.due.push_back(due);
+        if self.waits_to_write {
+            return Ok(());
+        }
+        self.write(poller)
+    }
+
+    fn write(&mut self, poller: &Poller) -> Outcome<()> {
+        let size = self.size as u64;
+        while self.written < self.asked * size {
+            let request = self.request(self.written / size);
+            let rest = &request[(self.written % size) as usize..];
+            match tried("send", now(self.socket.write(rest)))? {
+                Some(n) => self.written += n as u64,
+                None => break,
+            }
+        }
+        let waits = self.written < self.asked * size;
+        if waits != self.waits_to_write {
+            let interest = if waits {
+                Interest::Both
+            } else {
+                Interest::Read
+            };
+            tried("epoll", poller.change(&self.socket, self.id, interest))?;
+            self.waits_to_write = waits;
+        }
+        Ok(())
+    }
+
+    /// Takes what has come; gives whether a response is complete.
+    fn read(&mut self, scratch: &mut [u8], done: &mut Histogram<u64>) -> Outcome<bool> {
+        let mut came = match tried("receive", now(self.socket.read(scratch)))? {
+            None => return Ok(false),
+            Some(0) => return Err("a stream was closed".to_owned()),
+            Some(n) => &scratch[..n],
+        };
+        let mut answered = false;
+        while !came.is_empty() {
+            let size = self.size as u64;
+            let (number, offset) = (self.read / size, (self.read % size) as usize);
+            let expected = &self.request(number)[offset..];
+            let n = expected.len().min(came.len());
+            assert!(came[..n] == expected[..n], "another response came");
+            came = &came[n..];
+            self.read += n as u64;
+            if self.read.is_multiple_of(size) {
+                let due = self.due.pop_front().expect("a request before its response");
+                done.saturating_record(due.elapsed().as_nanos() as u64);
+                answered = true;
+            }
+        }
+        Ok(answered)
+    }
+}
+
+/// Requests and responses of `size` bytes over `count` streams, closed loop.
+///
+/// # Errors
+/// When a stream cannot be opened or ends.
+///
+/// # Panics
+/// When another response comes than was asked for.
+pub fn closed(contender: &Contender, count: u32, size: usize, time: Time) -> Outcome<Figures> {
+    let mut exchange = Exchange::open(contender, count, size, true)?;
+    for stream in &mut exchange.streams {
+        stream.ask(&exchange.poller, Instant::now())?;
+    }
+    exchange.run(Pace::Closed, time.warm_up)?;
+    exchange.done.clear();
+    let meter = Meter::start(contender);
+    exchange.run(Pace::Closed, time.measured)?;
+    let count = exchange.done.len() as f64;
+    let (took, used) = meter.stop(count, "us each", 1e6);
+    if count == 0.0 {
+        return Err("no response came".to_owned());
+    }
+    let mut figures = vec![
+        (PER_SECOND.to_owned(), count / took),
+        ("p50 us".to_owned(), microseconds(&exchange.done, 0.5)),
+        (P99.to_owned(), microseconds(&exchange.done, 0.99)),
+    ];
+    figures.extend(used);
+    Ok(figures)
+}
+
+/// Name of the figure of requests answered in a second.
+pub const PER_SECOND: &str = "per second";
+/// Name of the figure of the latency that one of a hundred exceeds.
+pub const P99: &str = "p99 us";
+
+/// Requests and responses of `size` bytes over `count` streams, `rate` of them a second, open loop.
+///
+/// # Errors
+/// When a stream cannot be opened or ends, or responses are missing.
+///
+/// # Panics
+/// When another response comes than was asked for.
+pub fn open_loop(
+    contender: &Contender,
+    count: u32,
+    size: usize,
+    rate: f64,
+    time: Time,
+) -> Outcome<Figures> {
+    let mut exchange = Exchange::open(contender, count, size, false)?;
+    exchange.run(Pace::Open(rate), time.warm_up)?;
+    exchange.finish(culvert_tests::PATIENCE)?;
+    exchange.done.clear();
+    exchange.run(Pace::Open(rate), time.measured)?;
+    exchange.finish(culvert_tests::PATIENCE)?;
+    let done = &exchange.done;
+    let figure = |name: &str, quantile| (name.to_owned(), microseconds(done, quantile));
+    Ok(vec![
+        ("requests a second".to_owned(), rate),
+        figure("p50 us", 0.5),
+        figure(P99, 0.99),
+        figure("p99.9 us", 0.999),
+    ])
+}

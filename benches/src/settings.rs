@@ -1,0 +1,94 @@
+//! What is measured, and how long.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use culvert_tests::bins;
+
+use crate::contender::{self, Kind};
+
+/// Measure Culvert beside its peers, on this machine's loopback.
+///
+/// Contenders take turns in interleaved rounds. The result is a table of medians and a table of the project's
+/// targets, on standard output, and as files.
+#[derive(Clone, Debug, Parser)]
+pub struct Settings {
+    /// Rounds; each measures everything once, in another order of contenders.
+    #[arg(long, default_value_t = 7)]
+    pub rounds: usize,
+    /// Seconds of each single measurement.
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// One short round with little load: shows that everything works, not how fast.
+    #[arg(long)]
+    pub quick: bool,
+    /// Contenders to measure, in place of all: parts of their names.
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Work to do, in place of all: parts of its names.
+    #[arg(long, value_delimiter = ',')]
+    pub work: Vec<String>,
+    /// File for all samples.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// File for the report; in one that has the marks `<!-- load -->` and `<!-- /load -->`, what is between
+    /// them is replaced.
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// The program `ockam-node` of tests/interop [default: where cargo puts it]
+    #[arg(long, value_name = "PROGRAM")]
+    pub ockam: Option<PathBuf>,
+    /// The program `rathole` [default: the one in PATH]
+    #[arg(long, value_name = "PROGRAM")]
+    pub rathole: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Puts in what was left out.
+    #[must_use]
+    pub fn complete(mut self) -> Self {
+        if self.quick {
+            (self.rounds, self.seconds) = (1, 0.2);
+        }
+        let built = bins::project_root().join("tests/interop/target/release/ockam-node");
+        self.ockam = self.ockam.or_else(|| built.is_file().then_some(built));
+        self.rathole = self.rathole.or_else(|| contender::program("rathole"));
+        self
+    }
+
+    /// Whether `--only` lets this contender take part.
+    pub fn wants(&self, name: &str) -> bool {
+        chosen(&self.only, name)
+    }
+
+    /// Whether `--work` lets this work be done.
+    pub fn does(&self, name: &str) -> bool {
+        chosen(&self.work, name)
+    }
+
+    /// The contenders for whole chains that were asked for and can take part.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let mut kinds = Kind::ALL.to_vec();
+        kinds.retain(|kind| self.wants(kind.name()) && kind.missing(self).is_none());
+        kinds
+    }
+
+    /// One measurement.
+    pub fn time(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    /// What is done before it and not measured.
+    pub fn warm_up(&self) -> Duration {
+        self.time().min(Duration::from_secs(3)) / 6
+    }
+}
+
+fn chosen(wanted: &[String], name: &str) -> bool {
+    let name = name.to_lowercase();
+    wanted.is_empty()
+        || wanted
+            .iter()
+            .any(|part| name.contains(&part.to_lowercase()))
+}

@@ -1,0 +1,119 @@
+//! What is done with the contenders, each kind of work in interleaved rounds.
+
+use crate::contender::{Contender, Kind};
+use crate::load::{Figures, Outcome, Time};
+use crate::report::Report;
+use crate::settings::Settings;
+
+pub mod postgres;
+pub mod streams;
+
+/// Names of all contenders, in the order of the report.
+pub fn contenders() -> Vec<&'static str> {
+    Kind::ALL.iter().map(|kind| kind.name()).collect()
+}
+
+/// The one that may not fail.
+pub const OURS: &str = "Culvert";
+
+/// A kind of work, and its name for `--work`.
+pub type Work = (&'static str, fn(&mut Run<'_>));
+
+/// All there are.
+pub const ALL: [Work; 4] = [
+    ("bulk", streams::bulk),
+    ("requests", streams::requests),
+    ("connects", streams::connects),
+    ("postgres", postgres::postgres),
+];
+
+/// Something that takes part.
+pub trait Named {
+    /// Its name in reports.
+    fn name(&self) -> &'static str;
+}
+
+impl Named for Contender {
+    fn name(&self) -> &'static str {
+        self.kind.name()
+    }
+}
+
+impl Named for Kind {
+    fn name(&self) -> &'static str {
+        Self::name(*self)
+    }
+}
+
+/// A run of the harness.
+pub struct Run<'a> {
+    /// What was asked for.
+    pub settings: &'a Settings,
+    /// What was measured.
+    pub report: Report,
+}
+
+impl Run<'_> {
+    /// Calls `measure` for each contender in each round, beginning with another one each time, and notes the
+    /// figures under the name of the work. A peer that fails is left out from then on.
+    ///
+    /// # Panics
+    /// When Culvert fails.
+    pub fn rounds<T: Named>(
+        &mut self,
+        section: &'static str,
+        work: &str,
+        contenders: &[T],
+        mut measure: impl FnMut(&T) -> Outcome<Figures>,
+    ) {
+        progress(&format!("{section}: {work}"));
+        let mut failed = vec![false; contenders.len()];
+        for round in 0..self.settings.rounds {
+            for n in 0..contenders.len() {
+                let place = (round + n) % contenders.len();
+                if failed[place] {
+                    continue;
+                }
+                let contender = &contenders[place];
+                match measure(contender) {
+                    Ok(figures) => {
+                        for (figure, sample) in figures {
+                            let measure = measure_name(work, &figure);
+                            self.report.add(section, &measure, contender.name(), sample);
+                        }
+                    }
+                    Err(why) => {
+                        assert_ne!(contender.name(), OURS, "{work}: {why}");
+                        failed[place] = true;
+                        self.report
+                            .leave_out(format!("{}: {work}: {why}", contender.name()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// How long each measurement is.
+    pub fn time(&self) -> Time {
+        Time {
+            warm_up: self.settings.warm_up(),
+            measured: self.settings.time(),
+        }
+    }
+
+    /// One of two, the second for `--quick`.
+    pub fn quick_or<T>(&self, full: T, quick: T) -> T {
+        if self.settings.quick { quick } else { full }
+    }
+}
+
+/// What a figure of some work is called in the report.
+pub fn measure_name(work: &str, figure: &str) -> String {
+    format!("{work}: {figure}")
+}
+
+/// Says on standard error how far things are.
+#[expect(clippy::print_stderr, reason = "where a program says how far it is")]
+pub fn progress(what: &str) {
+    eprintln!("load: {what}");
+}

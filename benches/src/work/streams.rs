@@ -1,0 +1,65 @@
+//! Work for streams to the harness's own service.
+
+use super::Run;
+use crate::contender::Contender;
+use crate::load;
+use crate::load::bulk::Direction;
+use crate::service::Service;
+
+/// What every contender carries streams to.
+fn all(run: &Run<'_>) -> (Service, Vec<Contender>) {
+    let service = Service::start();
+    let kinds = run.settings.kinds().into_iter();
+    let contenders: Vec<_> = kinds
+        .map(|kind| kind.start(run.settings, service.address()))
+        .collect();
+    contenders.iter().for_each(Contender::check);
+    (service, contenders)
+}
+
+/// Name of bulk work.
+pub fn bulk_name(direction: Direction, streams: u32) -> String {
+    format!("bulk {}, {streams} streams", direction.name())
+}
+
+pub(super) fn bulk(run: &mut Run<'_>) {
+    let (service, contenders) = all(run);
+    let time = run.time();
+    for streams in [1, 16] {
+        for direction in Direction::ALL {
+            let name = bulk_name(direction, streams);
+            run.rounds("Bulk transfer", &name, &contenders, |contender| {
+                load::bulk::bulk(contender, &service, direction, streams, time)
+            });
+        }
+    }
+}
+
+/// Name of work with requests and responses.
+pub fn requests_name(size: usize, streams: u32) -> String {
+    format!("{size} B, {streams} streams")
+}
+
+pub(super) fn requests(run: &mut Run<'_>) {
+    let (_service, contenders) = all(run);
+    let time = run.time();
+    for size in [64, 1024, 16 * 1024] {
+        for streams in [1, 64, run.quick_or(1000, 100)] {
+            let name = requests_name(size, streams);
+            run.rounds("Requests and responses", &name, &contenders, |contender| {
+                load::exchange::closed(contender, streams, size, time)
+            });
+        }
+    }
+}
+
+/// Name of the work of opening streams.
+pub const CONNECTS: &str = "streams opened, used once and closed";
+
+pub(super) fn connects(run: &mut Run<'_>) {
+    let (_service, contenders) = all(run);
+    let time = run.time();
+    run.rounds("Opening streams", CONNECTS, &contenders, |contender| {
+        load::connects::connects(contender, 16, time)
+    });
+}
