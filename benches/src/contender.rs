@@ -11,11 +11,11 @@ use culvert_tests::net::{eventually, try_connect};
 
 use crate::service::Want;
 use crate::settings::Settings;
-use crate::usage::{self, Role, Usage};
+use crate::usage::Role;
 
 mod culvert;
 mod haproxy;
-mod ockam;
+pub(crate) mod ockam;
 mod rathole;
 mod ssh;
 mod stunnel;
@@ -168,16 +168,6 @@ impl Contender {
     /// Its name in reports.
     pub fn name(&self) -> &'static str {
         self.kind.name()
-    }
-
-    /// Processor time its processes have used.
-    pub fn usage(&self) -> Usage {
-        Usage::now(&self.processes)
-    }
-
-    /// Begins anew with noting its most memory.
-    pub fn forget_peaks(&self) {
-        usage::forget_peaks(&self.processes);
     }
 
     /// Waits until bytes come back from a [`crate::service::Service`] behind it.

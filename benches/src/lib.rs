@@ -7,7 +7,8 @@
 //! cargo run --release -p culvert-benches --bin load
 //! ```
 //!
-//! * [`contender`] sets up what is compared, in front of a [`service`].
+//! * [`contender`] sets up what is compared, in front of a [`service`]; [`relays`] what a relay alone is compared
+//!   with.
 //! * [`load`] puts a load on one and returns figures; [`known`] bytes show that they are right, and [`usage`]
 //!   what processes needed for it.
 //! * [`work`] does so with all contenders in rounds, and [`report`] collects the figures.
@@ -17,6 +18,7 @@ pub mod contender;
 pub mod known;
 pub mod load;
 pub mod poll;
+pub mod relays;
 pub mod report;
 pub mod service;
 pub mod settings;

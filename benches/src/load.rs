@@ -10,11 +10,12 @@ use hdrhistogram::Histogram;
 
 use crate::contender::Contender;
 use crate::service::Want;
-use crate::usage::{Usage, peak};
+use crate::usage::{self, Role, Usage};
 
 pub mod bulk;
 pub mod connects;
 pub mod exchange;
+pub mod messages;
 
 /// Named figures of one measurement.
 pub type Figures = Vec<(String, f64)>;
@@ -49,46 +50,61 @@ fn open(contender: &Contender, want: Want, id: u32) -> Outcome<TcpStream> {
 
 /// Notes when measuring began, and what had been used by then.
 pub(crate) struct Meter<'a> {
-    contender: &'a Contender,
+    processes: &'a [Role],
+    middle: Option<&'static str>,
     began: Instant,
     used: Usage,
 }
 
 impl<'a> Meter<'a> {
+    /// Begins measuring a contender.
     pub(crate) fn start(contender: &'a Contender) -> Self {
-        contender.forget_peaks();
+        Self::of(&contender.processes, contender.kind.middle())
+    }
+
+    /// Begins measuring processes, of which `middle` has a figure of its own.
+    pub(crate) fn of(processes: &'a [Role], middle: Option<&'static str>) -> Self {
+        usage::forget_peaks(processes);
         Self {
-            contender,
-            used: contender.usage(),
+            processes,
+            middle,
+            used: Usage::now(processes),
             began: Instant::now(),
         }
     }
 
-    /// Ends measuring. `count` is how much of something named `per` was done; the figures are what the
-    /// processes used for each, in `scale` to the second, and their memory.
+    /// Ends measuring, and gives how many seconds that took. `count` is how much of something named `per`
+    /// was done; the figures are what the processes used for each, `scale` to the second, and their memory.
     pub(crate) fn stop(self, count: f64, per: &str, scale: f64) -> (f64, Figures) {
         let took = self.began.elapsed().as_secs_f64();
-        let used = self.contender.usage().since(&self.used);
-        let kind = self.contender.kind;
+        let used = Usage::now(self.processes).since(&self.used);
         let mut figures = Figures::new();
         if used.is_empty() || count <= 0.0 {
             return (took, figures);
         }
         let all: f64 = used.iter().map(|(_, used)| used.as_secs_f64()).sum();
-        figures.push((format!("CPU {per}, all"), all * scale / count));
-        for (role, used) in &used {
+        figures.push((cpu(per), all * scale / count));
+        for (role, used) in used.iter().filter(|_| used.len() > 1) {
             let figure = used.as_secs_f64() * scale / count;
-            if kind.middle() == Some(role) {
-                figures.push((format!("CPU {per}, middle"), figure));
+            if self.middle == Some(role) {
+                figures.push((format!("{}, middle", cpu(per)), figure));
             } else {
-                figures.push((format!("{DETAIL}CPU {per}, {role}"), figure));
+                figures.push((format!("{DETAIL}{}, {role}", cpu(per)), figure));
             }
         }
-        let memory = peak(&self.contender.processes) as f64 / f64::from(1 << 20);
+        let memory = usage::peak(self.processes) as f64 / MIB;
         figures.push((format!("{DETAIL}peak memory MiB"), memory));
         (took, figures)
     }
 }
+
+/// Name of the figure of processor time of all processes, for each of something.
+pub fn cpu(per: &str) -> String {
+    format!("CPU {per}")
+}
+
+/// Bytes in a MiB.
+pub(crate) const MIB: f64 = (1 << 20) as f64;
 
 /// In front of figures that only the JSON has.
 pub const DETAIL: &str = "detail: ";

@@ -29,6 +29,9 @@ pub struct Settings {
     /// Work to do, in place of all: parts of its names.
     #[arg(long, value_delimiter = ',')]
     pub work: Vec<String>,
+    /// Of that work, what has one of these in the first column of the report.
+    #[arg(long, value_delimiter = ';')]
+    pub row: Vec<String>,
     /// File for all samples.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -65,6 +68,11 @@ impl Settings {
     /// Whether `--work` lets this work be done.
     pub fn does(&self, name: &str) -> bool {
         chosen(&self.work, name)
+    }
+
+    /// Whether `--row` lets this part of it be done.
+    pub fn has_row(&self, name: &str) -> bool {
+        chosen(&self.row, name)
     }
 
     /// The contenders for whole chains that were asked for and can take part.

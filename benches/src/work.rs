@@ -2,15 +2,28 @@
 
 use crate::contender::{Contender, Kind};
 use crate::load::{Figures, Outcome, Time};
+use crate::relays;
 use crate::report::Report;
 use crate::settings::Settings;
 
+pub mod channels;
+pub mod idle;
+pub mod latency;
 pub mod postgres;
+pub mod relay;
+pub mod slow;
 pub mod streams;
 
 /// Names of all contenders, in the order of the report.
 pub fn contenders() -> Vec<&'static str> {
-    Kind::ALL.iter().map(|kind| kind.name()).collect()
+    let mut names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    let relays = relays::Kind::ALL.iter().map(|kind| kind.name());
+    // Those that are both come last.
+    names.splice(
+        0..0,
+        relays.filter(|name| !Kind::ALL.iter().any(|kind| kind.name() == *name)),
+    );
+    names
 }
 
 /// The one that may not fail.
@@ -20,11 +33,16 @@ pub const OURS: &str = "Culvert";
 pub type Work = (&'static str, fn(&mut Run<'_>));
 
 /// All there are.
-pub const ALL: [Work; 4] = [
+pub const ALL: [Work; 9] = [
+    ("postgres", postgres::postgres),
     ("bulk", streams::bulk),
     ("requests", streams::requests),
+    ("latency", latency::latency),
     ("connects", streams::connects),
-    ("postgres", postgres::postgres),
+    ("slow", slow::slow),
+    ("idle", idle::idle),
+    ("relay", relay::relay),
+    ("channels", channels::channels),
 ];
 
 /// Something that takes part.
@@ -66,6 +84,9 @@ impl Run<'_> {
         contenders: &[T],
         mut measure: impl FnMut(&T) -> Outcome<Figures>,
     ) {
+        if !self.settings.has_row(work) {
+            return;
+        }
         progress(&format!("{section}: {work}"));
         let mut failed = vec![false; contenders.len()];
         for round in 0..self.settings.rounds {
@@ -90,6 +111,14 @@ impl Run<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// Notes figures.
+    fn add(&mut self, section: &'static str, work: &str, contender: &impl Named, all: Figures) {
+        for (figure, sample) in all {
+            let measure = measure_name(work, &figure);
+            self.report.add(section, &measure, contender.name(), sample);
         }
     }
 

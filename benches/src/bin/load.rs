@@ -5,12 +5,14 @@
     reason = "a program that prints a report"
 )]
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs, io, thread};
 
 use clap::Parser as _;
 use culvert_benches::contender::{Kind, wiretap};
+use culvert_benches::relays;
 use culvert_benches::report::Report;
 use culvert_benches::service::{self, Service};
 use culvert_benches::settings::Settings;
@@ -28,6 +30,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["service"] => service::serve(),
+        ["relay-epoll", target] => to(target).and_then(relays::epoll::serve),
+        ["relay-tokio", target] => to(target).and_then(relays::tokio::serve),
+        ["relay-monoio", target] => to(target).and_then(relays::monoio::serve),
         _ => measure(&Settings::parse().complete()),
     };
     match done {
@@ -37,6 +42,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn to(target: &str) -> io::Result<SocketAddr> {
+    target.parse().map_err(io::Error::other)
 }
 
 fn measure(settings: &Settings) -> io::Result<()> {

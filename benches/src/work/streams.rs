@@ -7,7 +7,7 @@ use crate::load::bulk::Direction;
 use crate::service::Service;
 
 /// What every contender carries streams to.
-fn all(run: &Run<'_>) -> (Service, Vec<Contender>) {
+pub(super) fn all(run: &Run<'_>) -> (Service, Vec<Contender>) {
     let service = Service::start();
     let kinds = run.settings.kinds().into_iter();
     let contenders: Vec<_> = kinds

@@ -1,0 +1,43 @@
+//! Latency of requests at half of what a contender can do.
+
+use super::{Run, measure_name};
+use crate::load::exchange::{PER_SECOND, closed, open_loop};
+
+/// Streams that requests are spread over.
+const STREAMS: u32 = 64;
+/// Bytes of each request and response.
+const SIZE: usize = 1024;
+
+/// Name of the work at half of each contender's own saturation.
+pub const HALF: &str = "1024 B, 64 streams, at half of saturation";
+/// Name of the work at a load that all can carry.
+pub const SAME: &str = "1024 B, 64 streams, 2000 a second";
+
+pub(super) fn latency(run: &mut Run<'_>) {
+    const SECTION: &str = "Latency, open loop";
+    const SATURATED: &str = "1024 B, 64 streams, saturated";
+    let (_service, contenders) = super::streams::all(run);
+    let time = run.time();
+    run.rounds(SECTION, SATURATED, &contenders, |contender| {
+        let mut figures = closed(contender, STREAMS, SIZE, time)?;
+        figures.retain(|(name, _)| name == PER_SECOND);
+        Ok(figures)
+    });
+    let saturated = measure_name(SATURATED, PER_SECOND);
+    let rates: Vec<_> = contenders
+        .iter()
+        .map(|contender| run.report.median(&saturated, contender.name()))
+        .collect();
+    let rate_of = |name: &str| {
+        let place = contenders.iter().position(|other| other.name() == name);
+        let rate = place.and_then(|place| rates[place]);
+        rate.ok_or("its saturation was not found")
+    };
+    run.rounds(SECTION, HALF, &contenders, |contender| {
+        let rate = rate_of(contender.name())? / 2.0;
+        open_loop(contender, STREAMS, SIZE, rate, time)
+    });
+    run.rounds(SECTION, SAME, &contenders, |contender| {
+        open_loop(contender, STREAMS, SIZE, 2000.0, time)
+    });
+}
