@@ -4,12 +4,12 @@ use std::any::Any;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use culvert_tests::PATIENCE;
 use culvert_tests::net::{eventually, try_connect};
 
-use crate::service::Want;
+use crate::load::Way;
+use crate::service::{Service, Want};
 use crate::settings::Settings;
 use crate::usage::Role;
 
@@ -113,7 +113,7 @@ impl Kind {
     }
 
     /// Starts it in front of `target`, and waits until it carries bytes to it if it is a
-    /// [`crate::service::Service`].
+    /// [`Service`].
     ///
     /// # Panics
     /// When it does not come up.
@@ -170,7 +170,15 @@ impl Contender {
         self.kind.name()
     }
 
-    /// Waits until bytes come back from a [`crate::service::Service`] behind it.
+    /// The same, with the service behind it.
+    pub fn to<'a>(&'a self, service: &'a Service) -> Way<'a> {
+        Way {
+            contender: self,
+            service,
+        }
+    }
+
+    /// Waits until bytes come back from a [`Service`] behind it.
     ///
     /// # Panics
     /// When none or others come.
@@ -183,8 +191,8 @@ impl Contender {
     /// # Errors
     /// When it does not come back.
     pub fn echoes(&self, text: &[u8]) -> std::io::Result<()> {
-        let mut stream = try_connect(self.address, Duration::from_secs(10))?;
-        stream.write_all(&Want::Echo.header(0))?;
+        let mut stream = try_connect(self.address, PATIENCE)?;
+        stream.write_all(&Want::Echo.header(0, 0))?;
         stream.write_all(text)?;
         let mut back = vec![0; text.len()];
         stream.read_exact(&mut back)?;

@@ -9,7 +9,7 @@ use culvert_tests::net::try_connect;
 use hdrhistogram::Histogram;
 
 use crate::contender::Contender;
-use crate::service::Want;
+use crate::service::{Service, Want};
 use crate::usage::{self, Role, Usage};
 
 pub mod bulk;
@@ -37,15 +37,33 @@ fn tried<T>(what: &str, result: io::Result<T>) -> Outcome<T> {
     result.map_err(|error| format!("{what}: {error}"))
 }
 
-/// Opens stream `id` to the service behind a contender, for sockets that are polled.
-fn open(contender: &Contender, want: Want, id: u32) -> Outcome<TcpStream> {
-    let open = || {
-        let mut stream = try_connect(contender.address, PATIENCE)?;
-        stream.write_all(&want.header(id))?;
-        stream.set_nonblocking(true)?;
-        Ok(stream)
-    };
-    tried("open a stream", open())
+/// A contender, and the service behind it.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// The contender.
+    pub contender: &'a Contender,
+    /// What it leads to.
+    pub service: &'a Service,
+}
+
+impl Way<'_> {
+    /// Opens stream `id` of measurement `run`, for polling.
+    fn open(self, want: Want, run: u16, id: u32) -> Outcome<TcpStream> {
+        let open = || {
+            let mut stream = try_connect(self.contender.address, PATIENCE)?;
+            stream.write_all(&want.header(run, id))?;
+            stream.set_nonblocking(true)?;
+            Ok(stream)
+        };
+        tried("open a stream", open())
+    }
+
+    /// Waits until all streams of a measurement have been closed at the service and bytes come through
+    /// again: what is still under way in between must not disturb the next measurement.
+    pub(crate) fn settle(self, run: u16) -> Outcome<()> {
+        self.service.settle(run)?;
+        tried("afterwards", self.contender.echoes(b"is it over"))
+    }
 }
 
 /// Notes when measuring began, and what had been used by then.

@@ -1,12 +1,17 @@
 //! The service at the far end of every contender: echoes, sends or takes known bytes. A process of its
 //! own, so that its processor time and open files are not the generator's.
 //!
-//! A client says what it wants in the first 8 bytes: the kind, three zeros, and the number of the
-//! stream (little-endian), which says where in the known bytes its stream begins.
+//! A client says what it wants in the first 8 bytes: the kind, a zero, which measurement it belongs to and the
+//! number of the stream (both little-endian), which says where in the known bytes its stream begins.
 
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use culvert_tests::PATIENCE;
 use culvert_tests::net::connect;
 use culvert_tests::process::{Process, Spec};
 use serde_json::json;
@@ -30,7 +35,8 @@ pub enum Want {
     Sink = 3,
     /// Both at once.
     Both = 4,
-    /// How many bytes were taken from all clients, and whether any were wrong.
+    /// How many bytes were taken in one measurement, how many of its streams are open, and whether any bytes at
+    /// all were wrong.
     Count = 5,
 }
 
@@ -47,10 +53,11 @@ impl Want {
         .find(|want| *want as u8 == byte)
     }
 
-    /// What to say first to get it.
-    pub fn header(self, id: u32) -> [u8; HEADER] {
+    /// What to say first to get it, for stream `id` of measurement `run`.
+    pub fn header(self, run: u16, id: u32) -> [u8; HEADER] {
         let mut header = [0; HEADER];
         header[0] = self as u8;
+        header[2..4].copy_from_slice(&run.to_le_bytes());
         header[4..].copy_from_slice(&id.to_le_bytes());
         header
     }
@@ -60,6 +67,16 @@ impl Want {
 pub struct Service {
     process: Process,
     address: SocketAddr,
+    runs: Cell<u16>,
+}
+
+/// What a service counted in one measurement.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    /// Bytes taken from clients.
+    pub taken: u64,
+    /// Streams that are open.
+    pub open: u64,
 }
 
 impl Service {
@@ -73,6 +90,7 @@ impl Service {
         Self {
             address: address.expect("an address"),
             process,
+            runs: Cell::new(0),
         }
     }
 
@@ -86,20 +104,53 @@ impl Service {
         self.process.id()
     }
 
-    /// Bytes that it has taken, all of them right.
+    /// The number of a new measurement: what is left under way of an earlier one does not count for it.
+    pub fn new_run(&self) -> u16 {
+        self.runs.set(self.runs.get().wrapping_add(1));
+        self.runs.get()
+    }
+
+    /// What it counted in a measurement.
     ///
     /// # Panics
-    /// When any were wrong.
-    pub fn taken(&self) -> u64 {
+    /// When it took wrong bytes from anybody.
+    pub fn counted(&self, run: u16) -> Counted {
         let mut stream = connect(self.address);
-        let mut answer = [0; 9];
+        let mut answer = [0; 17];
         stream
-            .write_all(&Want::Count.header(0))
+            .write_all(&Want::Count.header(run, 0))
             .and_then(|()| stream.read_exact(&mut answer))
             .expect("ask the service");
-        let (count, wrong) = answer.split_at(8);
-        assert_eq!(wrong, [0], "other bytes arrived than were sent");
-        u64::from_le_bytes(count.try_into().expect("8 bytes"))
+        let number = |at: usize| {
+            let bytes = answer[at..at + 8].try_into();
+            u64::from_le_bytes(bytes.expect("8 bytes"))
+        };
+        assert_eq!(answer[16], 0, "other bytes arrived than were sent");
+        Counted {
+            taken: number(0),
+            open: number(8),
+        }
+    }
+
+    /// Waits until all streams of a measurement have been closed, so that what was still under way does not
+    /// disturb the next one.
+    ///
+    /// # Errors
+    /// When that takes longer than is bearable.
+    pub fn settle(&self, run: u16) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let Counted { open, .. } = self.counted(run);
+            if open == 0 {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!(
+                    "{open} streams were not closed within {PATIENCE:?}"
+                ));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -155,8 +206,14 @@ struct Streams {
 /// What is counted over all streams.
 #[derive(Default)]
 struct Totals {
-    taken: u64,
+    runs: HashMap<u16, Counted>,
     wrong: bool,
+}
+
+impl Totals {
+    fn run(&mut self, run: u16) -> &mut Counted {
+        self.runs.entry(run).or_default()
+    }
 }
 
 struct Stream {
@@ -164,6 +221,7 @@ struct Stream {
     header: Vec<u8>,
     /// Nothing until the header is complete.
     want: Option<Want>,
+    run: u16,
     incoming: Cursor,
     outgoing: Cursor,
     /// What is still to be written back.
@@ -185,6 +243,7 @@ impl Streams {
             socket,
             header: Vec::new(),
             want: None,
+            run: 0,
             incoming: Cursor::up(0),
             outgoing: Cursor::down(0),
             backlog: Vec::new(),
@@ -202,6 +261,9 @@ impl Streams {
         let goes_on = done.is_ok_and(|goes_on| goes_on)
             && stream.wait(poller, event.token).is_ok_and(|()| true);
         if !goes_on {
+            if stream.want.is_some_and(|want| want != Want::Count) {
+                self.all.run(stream.run).open -= 1;
+            }
             self.streams[place] = None;
             self.free.push(place);
         }
@@ -230,7 +292,7 @@ impl Stream {
         }
     }
 
-    fn begin(&mut self, all: &Totals) -> io::Result<bool> {
+    fn begin(&mut self, all: &mut Totals) -> io::Result<bool> {
         let mut rest = [0; HEADER];
         let rest = &mut rest[self.header.len()..];
         match now(self.socket.read(rest))? {
@@ -238,16 +300,24 @@ impl Stream {
             Some(0) => return Ok(false),
             Some(n) => self.header.extend_from_slice(&rest[..n]),
         }
-        let Ok([kind, _, _, _, id @ ..]) = <[u8; HEADER]>::try_from(self.header.as_slice()) else {
+        let Ok([kind, _, run_low, run_high, id @ ..]) =
+            <[u8; HEADER]>::try_from(self.header.as_slice())
+        else {
             return Ok(true);
         };
         let id = u32::from_le_bytes(id);
         (self.incoming, self.outgoing) = (Cursor::up(id), Cursor::down(id));
+        self.run = u16::from_le_bytes([run_low, run_high]);
         self.want = Want::parse(kind);
-        if self.want == Some(Want::Count) {
-            let mut answer = all.taken.to_le_bytes().to_vec();
-            answer.push(all.wrong.into());
-            self.socket.write_all(&answer)?;
+        match self.want {
+            None => {}
+            Some(Want::Count) => {
+                let Counted { taken, open } = *all.run(self.run);
+                let mut answer = [taken.to_le_bytes(), open.to_le_bytes()].concat();
+                answer.push(all.wrong.into());
+                self.socket.write_all(&answer)?;
+            }
+            Some(_) => all.run(self.run).open += 1,
         }
         Ok(self.want.is_some())
     }
@@ -285,7 +355,7 @@ impl Stream {
             None => Ok(true),
             Some(0) => Ok(false),
             Some(n) => {
-                all.taken += n as u64;
+                all.run(self.run).taken += n as u64;
                 all.wrong |= !self.incoming.accepts(&scratch[..n]);
                 Ok(true)
             }

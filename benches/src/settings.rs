@@ -1,5 +1,6 @@
 //! What is measured, and how long.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,15 +50,23 @@ pub struct Settings {
 
 impl Settings {
     /// Puts in what was left out.
-    #[must_use]
-    pub fn complete(mut self) -> Self {
+    ///
+    /// # Errors
+    /// When a program that was named is not there.
+    pub fn complete(mut self) -> io::Result<Self> {
+        for program in [&self.ockam, &self.rathole].into_iter().flatten() {
+            if !program.is_file() {
+                let what = format!("{}: no such program", program.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, what));
+            }
+        }
         if self.quick {
-            (self.rounds, self.seconds) = (1, 0.2);
+            (self.rounds, self.seconds) = (1, 0.1);
         }
         let built = bins::project_root().join("tests/interop/target/release/ockam-node");
         self.ockam = self.ockam.or_else(|| built.is_file().then_some(built));
         self.rathole = self.rathole.or_else(|| contender::program("rathole"));
-        self
+        Ok(self)
     }
 
     /// Whether `--only` lets this contender take part.

@@ -4,11 +4,14 @@ use serde_json::{Value, json};
 
 use crate::contender::Kind;
 use crate::load::bulk::Direction;
-use crate::load::exchange::PER_SECOND;
+use crate::load::cpu;
+use crate::load::exchange::{P99, PER_SECOND};
+use crate::relays;
 use crate::report::{Report, figure};
 use crate::work::postgres::{TPS, select_name};
+use crate::work::relay::{each_name, full_name, growth_name};
 use crate::work::streams::{CONNECTS, bulk_name};
-use crate::work::{OURS, measure_name};
+use crate::work::{self, OURS, idle, latency, measure_name, slow};
 
 /// A bound for a ratio, or for a figure itself.
 #[derive(Clone, Copy, Debug)]
@@ -21,30 +24,52 @@ enum Bound {
 #[derive(Clone, Debug)]
 struct Target {
     measure: String,
-    /// Whose figure Culvert's is divided by; its own is looked at without.
-    beside: Option<&'static str>,
-    /// What is divided by, if it is another measure.
-    by: Option<String>,
+    /// Whose figure it is.
+    ours: &'static str,
+    beside: Beside,
     bound: Bound,
+}
+
+/// What Culvert's figure is divided by.
+#[derive(Clone, Debug)]
+enum Beside {
+    /// The same measure of a peer.
+    Peer(&'static str),
+    /// Another measure of itself.
+    Measure(String),
+    /// Nothing.
+    Nothing,
 }
 
 impl Target {
     fn new(measure: String, beside: &'static str, bound: Bound) -> Self {
+        Self::of(OURS, measure, Beside::Peer(beside), bound)
+    }
+
+    fn of(ours: &'static str, measure: String, beside: Beside, bound: Bound) -> Self {
         Self {
             measure,
-            beside: Some(beside),
-            by: None,
+            ours,
+            beside,
             bound,
         }
     }
 
-    /// The figure that is bounded, if both were measured.
+    /// The figure that is bounded, if all it takes was measured.
     fn value(&self, report: &Report) -> Option<f64> {
-        let ours = report.median(&self.measure, OURS)?;
-        let by = self.by.as_deref().unwrap_or(&self.measure);
-        match (self.beside, &self.by) {
-            (None, None) => Some(ours),
-            (beside, _) => Some(ours / report.median(by, beside.unwrap_or(OURS))?),
+        let ours = report.median(&self.measure, self.ours)?;
+        Some(match &self.beside {
+            Beside::Peer(peer) => ours / report.median(&self.measure, peer)?,
+            Beside::Measure(other) => ours / report.median(other, self.ours)?,
+            Beside::Nothing => ours,
+        })
+    }
+
+    fn divided_by(&self) -> &str {
+        match &self.beside {
+            Beside::Peer(peer) => peer,
+            Beside::Measure(other) => other,
+            Beside::Nothing => "-",
         }
     }
 
@@ -65,9 +90,8 @@ impl Target {
 
 /// All of them, in the order of the report.
 fn all() -> Vec<Target> {
+    let mut targets = relay();
     let (ockam, haproxy) = (Kind::Ockam.name(), Kind::Haproxy.name());
-    let encrypted = [Kind::Stunnel, Kind::Ssh, Kind::Rathole].map(Kind::name);
-    let mut targets = Vec::new();
     for (clients, times) in [(1, 5.0), (64, 6.0)] {
         let tps = measure_name(&select_name(clients), TPS);
         targets.push(Target::new(tps.clone(), ockam, Bound::AtLeast(times)));
@@ -77,22 +101,74 @@ fn all() -> Vec<Target> {
         for direction in Direction::ALL {
             let rate = measure_name(&bulk_name(direction, streams), "GB/s");
             targets.push(Target::new(rate.clone(), ockam, Bound::AtLeast(1.5)));
-            for peer in encrypted {
-                targets.push(Target::new(rate.clone(), peer, Bound::AtLeast(1.0)));
+            for peer in [Kind::Stunnel, Kind::Ssh, Kind::Rathole] {
+                targets.push(Target::new(rate.clone(), peer.name(), Bound::AtLeast(1.0)));
             }
             targets.push(Target::new(rate, haproxy, Bound::AtLeast(0.8)));
         }
     }
+    for work in [latency::HALF, latency::SAME] {
+        for peer in [Kind::Stunnel, Kind::Ssh, Kind::Rathole, Kind::Ockam] {
+            let measure = measure_name(work, P99);
+            targets.push(Target::new(measure, peer.name(), Bound::AtMost(1.0)));
+        }
+    }
+    let itself = |measure, bound| Target::of(OURS, measure, Beside::Nothing, bound);
+    for streams in [1000, 10_000] {
+        let each = measure_name(&idle::name(streams), idle::EACH);
+        targets.push(itself(each, Bound::AtMost(8.0)));
+    }
+    let whole = measure_name(&work::relay::idle_name(10_000), idle::WHOLE);
+    targets.push(itself(whole, Bound::AtMost(100.0)));
     let opened = measure_name(CONNECTS, PER_SECOND);
     targets.push(Target::new(opened, ockam, Bound::AtLeast(5.0)));
+    let left = measure_name(slow::NAME, slow::LEFT);
+    targets.push(itself(left, Bound::AtLeast(0.95)));
+    targets.extend(growth());
     targets
+}
+
+/// What a relay alone costs.
+fn relay() -> Vec<Target> {
+    let ockam = relays::Kind::Ockam.name();
+    let (one, epoll) = (relays::Kind::OneThread.name(), relays::Kind::Epoll.name());
+    let mut measures = Vec::new();
+    for links in [2, 100] {
+        measures.push(measure_name(&full_name(65_536, links), &cpu("ms per GB")));
+    }
+    for name in [full_name(64, 100), each_name(64, 100)] {
+        measures.push(measure_name(&name, &cpu("us each")));
+    }
+    let mut targets = Vec::new();
+    for measure in measures {
+        targets.push(Target::new(measure.clone(), ockam, Bound::AtMost(0.25)));
+        let beside = Beside::Peer(epoll);
+        targets.push(Target::of(one, measure, beside, Bound::AtMost(1.15)));
+    }
+    targets
+}
+
+/// That nothing costs more because there is more of something else.
+fn growth() -> Vec<Target> {
+    let cost = |name: &str| measure_name(name, &cpu("us each"));
+    let names = [10, 100_000].map(growth_name);
+    let pairs = [
+        [full_name(64, 2), full_name(64, 2000)],
+        [each_name(64, 2), each_name(64, 2000)],
+        names,
+    ];
+    let targets = pairs.map(|[few, many]| {
+        let beside = Beside::Measure(cost(&few));
+        Target::of(OURS, cost(&many), beside, Bound::AtMost(1.1))
+    });
+    targets.into()
 }
 
 /// The table of all targets.
 pub fn markdown(report: &Report) -> String {
     let mut rows = vec![
-        "| measure | of Culvert, divided by that of | ratio | wanted | |".to_owned(),
-        "|---|---|---:|---|---|".to_owned(),
+        "| measure | of | divided by that of, or by | ratio | wanted | |".to_owned(),
+        "|---|---|---|---:|---|---|".to_owned(),
     ];
     for target in all() {
         let value = target.value(report);
@@ -102,13 +178,10 @@ pub fn markdown(report: &Report) -> String {
             Some(_) => "**not met**",
         };
         rows.push(format!(
-            "| {} | {} | {} | {} | {verdict} |",
+            "| {} | {} | {} | {} | {} | {verdict} |",
             target.measure,
-            match (target.beside, &target.by) {
-                (None, None) => "-",
-                (Some(beside), _) => beside,
-                (None, Some(by)) => by,
-            },
+            target.ours,
+            target.divided_by(),
             value.map_or_else(|| "-".to_owned(), figure),
             target.wanted(),
         ));
@@ -122,8 +195,8 @@ pub fn json(report: &Report) -> Value {
         let value = target.value(report);
         json!({
             "measure": target.measure,
-            "beside": target.beside,
-            "divided_by": target.by,
+            "of": target.ours,
+            "divided_by": target.divided_by(),
             "value": value,
             "wanted": target.wanted(),
             "met": value.map(|value| target.is_met(value)),
@@ -149,13 +222,11 @@ mod tests {
             report.add("PostgreSQL", measure, contender, sample);
         }
         let table = markdown(&report);
-        let row = |rest: &str| format!("| {measure} | {rest} |\n");
+        let row = |rest: &str| format!("| {measure} | Culvert | {rest} |\n");
         assert!(table.contains(&row("Ockam 0.150 | 3.00 | at least 5 | **not met**")));
         assert!(table.contains(&row("3 x HAProxy | 0.900 | at least 0.85 | met")));
-        assert!(
-            table.contains(
-                "pgbench -S, 64 clients: tps | Ockam 0.150 | - | at least 6 | not measured"
-            )
-        );
+        assert!(table.contains(
+            "pgbench -S, 64 clients: tps | Culvert | Ockam 0.150 | - | at least 6 | not measured"
+        ));
     }
 }

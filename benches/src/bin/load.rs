@@ -33,7 +33,9 @@ fn main() -> ExitCode {
         ["relay-epoll", target] => to(target).and_then(relays::epoll::serve),
         ["relay-tokio", target] => to(target).and_then(relays::tokio::serve),
         ["relay-monoio", target] => to(target).and_then(relays::monoio::serve),
-        _ => measure(&Settings::parse().complete()),
+        _ => Settings::parse()
+            .complete()
+            .and_then(|settings| measure(&settings)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

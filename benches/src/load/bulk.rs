@@ -4,8 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::{Figures, Meter, Outcome, Time, open, tried};
-use crate::contender::Contender;
+use super::{Figures, Meter, Outcome, Time, Way, tried};
 use crate::known::{CHUNK, Cursor};
 use crate::poll::{Interest, Poller, Ready, now};
 use crate::service::{Service, Want};
@@ -41,6 +40,7 @@ pub struct Transfer {
     streams: Vec<Stream>,
     ready: Vec<Ready>,
     scratch: Vec<u8>,
+    run: u16,
     /// Bytes that came, all of them right.
     pub received: u64,
 }
@@ -57,7 +57,8 @@ impl Transfer {
     ///
     /// # Errors
     /// When they cannot be opened.
-    pub fn open(contender: &Contender, direction: Direction, count: u32) -> Outcome<Self> {
+    pub fn open(way: Way<'_>, direction: Direction, count: u32) -> Outcome<Self> {
+        let run = way.service.new_run();
         let (want, interest) = match direction {
             Direction::Down => (Want::Source, Interest::Read),
             Direction::Up => (Want::Sink, Interest::Write),
@@ -66,7 +67,7 @@ impl Transfer {
         let poller = tried("epoll", Poller::new())?;
         let mut streams = Vec::new();
         for id in 0..count {
-            let socket = open(contender, want, id)?;
+            let socket = way.open(want, run, id)?;
             tried("epoll", poller.add(&socket, id.into(), interest))?;
             streams.push(Stream {
                 socket,
@@ -80,8 +81,23 @@ impl Transfer {
             streams,
             ready: Vec::new(),
             scratch: vec![0; CHUNK],
+            run,
             received: 0,
         })
+    }
+
+    /// Bytes that have arrived at either end.
+    pub fn moved(&self, service: &Service) -> u64 {
+        self.received + service.counted(self.run).taken
+    }
+
+    /// Closes the streams, and waits until that has arrived.
+    ///
+    /// # Errors
+    /// When it does not arrive.
+    pub fn close(self, way: Way<'_>) -> Outcome<()> {
+        drop(self.streams);
+        way.settle(self.run)
     }
 
     /// Moves bytes for some time.
@@ -137,21 +153,15 @@ impl Stream {
 ///
 /// # Panics
 /// When other bytes arrive than were sent.
-pub fn bulk(
-    contender: &Contender,
-    service: &Service,
-    direction: Direction,
-    count: u32,
-    time: Time,
-) -> Outcome<Figures> {
-    let mut transfer = Transfer::open(contender, direction, count)?;
+pub fn bulk(way: Way<'_>, direction: Direction, count: u32, time: Time) -> Outcome<Figures> {
+    let mut transfer = Transfer::open(way, direction, count)?;
     transfer.run(time.warm_up)?;
-    let moved = |transfer: &Transfer| transfer.received + service.taken();
-    let before = moved(&transfer);
-    let meter = Meter::start(contender);
+    let before = transfer.moved(way.service);
+    let meter = Meter::start(way.contender);
     transfer.run(time.measured)?;
-    let gigabytes = (moved(&transfer) - before) as f64 / 1e9;
+    let gigabytes = (transfer.moved(way.service) - before) as f64 / 1e9;
     let (took, used) = meter.stop(gigabytes, "ms per GB", 1e3);
+    transfer.close(way)?;
     if gigabytes == 0.0 {
         return Err("nothing was moved".to_owned());
     }

@@ -9,8 +9,7 @@ use culvert_tests::PATIENCE;
 use culvert_tests::net::try_connect;
 
 use super::exchange::PER_SECOND;
-use super::{Figures, Meter, Outcome, Time, tried};
-use crate::contender::Contender;
+use super::{Figures, Meter, Outcome, Time, Way, tried};
 use crate::known;
 use crate::service::Want;
 
@@ -24,8 +23,8 @@ const SIZE: usize = 64;
 ///
 /// # Panics
 /// When another response comes than was asked for.
-pub fn connects(contender: &Contender, at_once: u32, time: Time) -> Outcome<Figures> {
-    let address = contender.address;
+pub fn connects(way: Way<'_>, at_once: u32, time: Time) -> Outcome<Figures> {
+    let (address, run) = (way.contender.address, way.service.new_run());
     let (stop, count) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let workers: Vec<_> = (0..at_once)
@@ -33,7 +32,7 @@ pub fn connects(contender: &Contender, at_once: u32, time: Time) -> Outcome<Figu
                 let (stop, count) = (&stop, &count);
                 scope.spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
-                        let done = once(address, id);
+                        let done = once(address, run, id);
                         if done.is_err() {
                             stop.store(true, Ordering::Relaxed);
                             return done;
@@ -45,7 +44,7 @@ pub fn connects(contender: &Contender, at_once: u32, time: Time) -> Outcome<Figu
             })
             .collect();
         thread::sleep(time.warm_up);
-        let meter = Meter::start(contender);
+        let meter = Meter::start(way.contender);
         let before = count.load(Ordering::Relaxed);
         thread::sleep(time.measured);
         let done = (count.load(Ordering::Relaxed) - before) as f64;
@@ -54,18 +53,19 @@ pub fn connects(contender: &Contender, at_once: u32, time: Time) -> Outcome<Figu
         for worker in workers {
             worker.join().expect("a thread that opens streams")?;
         }
+        way.settle(run)?;
         let mut figures = vec![(PER_SECOND.to_owned(), done / took)];
         figures.extend(used);
         Ok(figures)
     })
 }
 
-fn once(address: SocketAddr, id: u32) -> Outcome<()> {
+fn once(address: SocketAddr, run: u16, id: u32) -> Outcome<()> {
     let request = known::bytes(u64::from(id) * 127, SIZE);
     let mut response = [0; SIZE];
     let mut exchange = || {
         let mut stream = try_connect(address, PATIENCE)?;
-        stream.write_all(&[&Want::Echo.header(id)[..], request].concat())?;
+        stream.write_all(&[&Want::Echo.header(run, id)[..], request].concat())?;
         stream.read_exact(&mut response)
     };
     tried("a stream", exchange())?;

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::{Figures, Meter, Outcome, Time, latencies, microseconds, open, tried};
-use crate::contender::Contender;
+use super::{Figures, Meter, Outcome, Time, Way, latencies, microseconds, tried};
 use crate::known;
 use crate::poll::{Interest, Poller, Ready, now};
 use crate::service::Want;
@@ -32,6 +31,7 @@ struct Exchange {
     scratch: Vec<u8>,
     done: Histogram<u64>,
     closed: bool,
+    run: u16,
 }
 
 struct Stream {
@@ -48,11 +48,12 @@ struct Stream {
 }
 
 impl Exchange {
-    fn open(contender: &Contender, count: u32, size: usize, closed: bool) -> Outcome<Self> {
+    fn open(way: Way<'_>, count: u32, size: usize, closed: bool) -> Outcome<Self> {
+        let run = way.service.new_run();
         let poller = tried("epoll", Poller::new())?;
         let mut streams = Vec::new();
         for id in 0..count {
-            let socket = open(contender, Want::Echo, id)?;
+            let socket = way.open(Want::Echo, run, id)?;
             tried("epoll", poller.add(&socket, id.into(), Interest::Read))?;
             streams.push(Stream {
                 socket,
@@ -72,6 +73,7 @@ impl Exchange {
             scratch: vec![0; 1 << 16],
             done: latencies(),
             closed,
+            run,
         })
     }
 
@@ -113,6 +115,12 @@ impl Exchange {
             }
         }
         Ok(())
+    }
+
+    /// Closes the streams, and waits until that has arrived.
+    fn close(self, way: Way<'_>) -> Outcome<()> {
+        drop(self.streams);
+        way.settle(self.run)
     }
 
     /// Waits until nothing is under way.
@@ -201,14 +209,14 @@ impl Stream {
 ///
 /// # Panics
 /// When another response comes than was asked for.
-pub fn closed(contender: &Contender, count: u32, size: usize, time: Time) -> Outcome<Figures> {
-    let mut exchange = Exchange::open(contender, count, size, true)?;
+pub fn closed(way: Way<'_>, count: u32, size: usize, time: Time) -> Outcome<Figures> {
+    let mut exchange = Exchange::open(way, count, size, true)?;
     for stream in &mut exchange.streams {
         stream.ask(&exchange.poller, Instant::now())?;
     }
     exchange.run(Pace::Closed, time.warm_up)?;
     exchange.done.clear();
-    let meter = Meter::start(contender);
+    let meter = Meter::start(way.contender);
     exchange.run(Pace::Closed, time.measured)?;
     let count = exchange.done.len() as f64;
     let (took, used) = meter.stop(count, "us each", 1e6);
@@ -221,6 +229,7 @@ pub fn closed(contender: &Contender, count: u32, size: usize, time: Time) -> Out
         (P99.to_owned(), microseconds(&exchange.done, 0.99)),
     ];
     figures.extend(used);
+    exchange.close(way)?;
     Ok(figures)
 }
 
@@ -236,25 +245,24 @@ pub const P99: &str = "p99 us";
 ///
 /// # Panics
 /// When another response comes than was asked for.
-pub fn open_loop(
-    contender: &Contender,
-    count: u32,
-    size: usize,
-    rate: f64,
-    time: Time,
-) -> Outcome<Figures> {
-    let mut exchange = Exchange::open(contender, count, size, false)?;
+pub fn open_loop(way: Way<'_>, count: u32, size: usize, rate: f64, time: Time) -> Outcome<Figures> {
+    let mut exchange = Exchange::open(way, count, size, false)?;
     exchange.run(Pace::Open(rate), time.warm_up)?;
     exchange.finish(culvert_tests::PATIENCE)?;
     exchange.done.clear();
+    let meter = Meter::start(way.contender);
     exchange.run(Pace::Open(rate), time.measured)?;
     exchange.finish(culvert_tests::PATIENCE)?;
     let done = &exchange.done;
+    let (_, used) = meter.stop(done.len() as f64, "us each", 1e6);
     let figure = |name: &str, quantile| (name.to_owned(), microseconds(done, quantile));
-    Ok(vec![
+    let mut figures = vec![
         ("requests a second".to_owned(), rate),
         figure("p50 us", 0.5),
         figure(P99, 0.99),
         figure("p99.9 us", 0.999),
-    ])
+    ];
+    figures.extend(used);
+    exchange.close(way)?;
+    Ok(figures)
 }

@@ -60,7 +60,7 @@ fn measure(contender: &Contender, count: usize, rest: Duration) -> Outcome<Figur
     for id in 0..count {
         let open = || {
             let mut stream = try_connect(contender.address, PATIENCE)?;
-            stream.write_all(&[&Want::Echo.header(id as u32)[..], text].concat())?;
+            stream.write_all(&[&Want::Echo.header(0, id as u32)[..], text].concat())?;
             let mut back = [0; 64];
             stream.read_exact(&mut back)?;
             assert!(back == text, "other bytes came back");

@@ -16,10 +16,10 @@ pub const SAME: &str = "1024 B, 64 streams, 2000 a second";
 pub(super) fn latency(run: &mut Run<'_>) {
     const SECTION: &str = "Latency, open loop";
     const SATURATED: &str = "1024 B, 64 streams, saturated";
-    let (_service, contenders) = super::streams::all(run);
+    let (service, contenders) = super::streams::all(run);
     let time = run.time();
     run.rounds(SECTION, SATURATED, &contenders, |contender| {
-        let mut figures = closed(contender, STREAMS, SIZE, time)?;
+        let mut figures = closed(contender.to(&service), STREAMS, SIZE, time)?;
         figures.retain(|(name, _)| name == PER_SECOND);
         Ok(figures)
     });
@@ -35,9 +35,9 @@ pub(super) fn latency(run: &mut Run<'_>) {
     };
     run.rounds(SECTION, HALF, &contenders, |contender| {
         let rate = rate_of(contender.name())? / 2.0;
-        open_loop(contender, STREAMS, SIZE, rate, time)
+        open_loop(contender.to(&service), STREAMS, SIZE, rate, time)
     });
     run.rounds(SECTION, SAME, &contenders, |contender| {
-        open_loop(contender, STREAMS, SIZE, 2000.0, time)
+        open_loop(contender.to(&service), STREAMS, SIZE, 2000.0, time)
     });
 }

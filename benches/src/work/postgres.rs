@@ -1,7 +1,6 @@
 //! PostgreSQL behind every contender.
 
 use std::fs;
-use std::time::Duration;
 
 use culvert_tests::PATIENCE;
 use culvert_tests::postgres::{self, Postgres};
@@ -31,17 +30,19 @@ pub(super) fn postgres(run: &mut Run<'_>) {
     let contenders: Vec<_> = kinds
         .map(|kind| kind.start(run.settings, server.address()))
         .collect();
-    let seconds = run.settings.seconds.ceil().max(1.0) as u32;
+    // pgbench knows whole seconds, or a number of transactions of each client.
+    let seconds = run.settings.seconds.ceil().to_string();
+    let long = run.quick_or(["-T", &seconds], ["-t", "20"]);
     for clients in [1, 8, 64] {
         let name = select_name(clients);
         run.rounds(SECTION, &name, &contenders, |contender| {
-            pgbench(contender, &["-S"], clients, seconds)
+            pgbench(contender, "-S", clients, long)
         });
     }
     let clients = 8;
     let name = format!("pgbench TPC-B, {clients} clients");
     run.rounds(SECTION, &name, &contenders, |contender| {
-        pgbench(contender, &[], clients, seconds)
+        pgbench(contender, "-btpcb-like", clients, long)
     });
     copies(run, &server, &contenders);
 }
@@ -106,14 +107,14 @@ fn copy(contender: &Contender, command: &str, length: impl FnOnce() -> u64) -> O
     Ok(figures)
 }
 
-/// Runs pgbench for some seconds.
-fn pgbench(contender: &Contender, more: &[&str], clients: u32, seconds: u32) -> Outcome<Figures> {
+/// Runs a script of pgbench.
+fn pgbench(contender: &Contender, script: &str, clients: u32, long: [&str; 2]) -> Outcome<Figures> {
     let meter = Meter::start(contender);
     let output = postgres::pgbench(contender.address)
-        .args(["-n", "-c", &clients.to_string(), "-T", &seconds.to_string()])
+        .args(["-n", script, "-c", &clients.to_string()])
         .args(["-j", &clients.min(2).to_string()])
-        .args(more.iter().copied())
-        .output(PATIENCE + Duration::from_secs(u64::from(seconds)));
+        .args(long)
+        .output(PATIENCE * 10);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -121,7 +122,8 @@ fn pgbench(contender: &Contender, more: &[&str], clients: u32, seconds: u32) -> 
     }
     let figure = |name: &str| -> f64 {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
-        let number = line.and_then(|rest| rest.split_whitespace().next());
+        // Some have what was wanted behind a slash.
+        let number = line.and_then(|rest| rest.split([' ', '/']).next());
         number
             .and_then(|number| number.parse().ok())
             .unwrap_or_else(|| panic!("no `{name}` in: {text}"))

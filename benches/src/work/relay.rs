@@ -46,7 +46,7 @@ pub(super) fn relay(run: &mut Run<'_>) {
         .map(|kind| Ready::start(*kind, run.settings))
         .collect();
     let time = run.time();
-    for links in [2, 100, run.quick_or(2000, 200)] {
+    for links in run.quick_or([2, 100, 2000], [2, 10, 20]) {
         for size in [64, 1500, 65_536] {
             run.rounds(SECTION, &full_name(size, links), &relays, |relay| {
                 messages(relay, links / 2, size, Pace::Full, time)

@@ -7,9 +7,8 @@ use culvert_tests::PATIENCE;
 use culvert_tests::net::try_connect;
 
 use super::Run;
-use crate::contender::Contender;
 use crate::load::bulk::{Direction, Transfer};
-use crate::load::{Figures, Outcome, Time};
+use crate::load::{Figures, Outcome, Time, Way};
 use crate::service::Want;
 
 /// Fast readers.
@@ -22,15 +21,18 @@ pub const ALONE: &str = "GB/s by themselves";
 pub const BESIDE: &str = "GB/s beside one that does not read";
 
 pub(super) fn slow(run: &mut Run<'_>) {
-    let (_service, contenders) = super::streams::all(run);
+    let (service, contenders) = super::streams::all(run);
     let time = run.time();
     run.rounds("One slow reader", NAME, &contenders, |contender| {
         // In turns, so that neither has the better half of the time.
-        let alone = fast(contender, time)?;
-        let slow = stuck(contender)?;
-        let beside = fast(contender, time)?;
+        let way = contender.to(&service);
+        let alone = fast(way, time)?;
+        let run = service.new_run();
+        let slow = stuck(way, run)?;
+        let beside = fast(way, time)?;
         drop(slow);
-        let again = fast(contender, time)?;
+        way.settle(run)?;
+        let again = fast(way, time)?;
         Ok(figures(f64::midpoint(alone, again), beside))
     });
 }
@@ -47,22 +49,23 @@ fn figures(alone: f64, beside: f64) -> Figures {
 pub const LEFT: &str = "part that is left";
 
 /// A reader that reads a little, to show that it gets something, and then nothing any more.
-fn stuck(contender: &Contender) -> Outcome<TcpStream> {
+fn stuck(way: Way<'_>, run: u16) -> Outcome<TcpStream> {
     let open = || {
-        let mut stream = try_connect(contender.address, PATIENCE)?;
-        stream.write_all(&Want::Source.header(0))?;
+        let mut stream = try_connect(way.contender.address, PATIENCE)?;
+        stream.write_all(&Want::Source.header(run, 0))?;
         stream.read_exact(&mut [0; 1024])?;
         Ok::<_, std::io::Error>(stream)
     };
     open().map_err(|error| format!("the slow reader: {error}"))
 }
 
-fn fast(contender: &Contender, time: Time) -> Outcome<f64> {
-    let mut transfer = Transfer::open(contender, Direction::Down, FAST)?;
+fn fast(way: Way<'_>, time: Time) -> Outcome<f64> {
+    let mut transfer = Transfer::open(way, Direction::Down, FAST)?;
     transfer.run(time.warm_up)?;
     let before = transfer.received;
     transfer.run(time.measured)?;
     let moved = (transfer.received - before) as f64;
+    transfer.close(way)?;
     if moved == 0.0 {
         return Err("the fast readers got nothing".to_owned());
     }

@@ -29,7 +29,7 @@ pub(super) fn bulk(run: &mut Run<'_>) {
         for direction in Direction::ALL {
             let name = bulk_name(direction, streams);
             run.rounds("Bulk transfer", &name, &contenders, |contender| {
-                load::bulk::bulk(contender, &service, direction, streams, time)
+                load::bulk::bulk(contender.to(&service), direction, streams, time)
             });
         }
     }
@@ -41,13 +41,13 @@ pub fn requests_name(size: usize, streams: u32) -> String {
 }
 
 pub(super) fn requests(run: &mut Run<'_>) {
-    let (_service, contenders) = all(run);
+    let (service, contenders) = all(run);
     let time = run.time();
     for size in [64, 1024, 16 * 1024] {
-        for streams in [1, 64, run.quick_or(1000, 100)] {
+        for streams in run.quick_or([1, 64, 1000], [1, 8, 20]) {
             let name = requests_name(size, streams);
             run.rounds("Requests and responses", &name, &contenders, |contender| {
-                load::exchange::closed(contender, streams, size, time)
+                load::exchange::closed(contender.to(&service), streams, size, time)
             });
         }
     }
@@ -57,9 +57,9 @@ pub(super) fn requests(run: &mut Run<'_>) {
 pub const CONNECTS: &str = "streams opened, used once and closed";
 
 pub(super) fn connects(run: &mut Run<'_>) {
-    let (_service, contenders) = all(run);
+    let (service, contenders) = all(run);
     let time = run.time();
     run.rounds("Opening streams", CONNECTS, &contenders, |contender| {
-        load::connects::connects(contender, 16, time)
+        load::connects::connects(contender.to(&service), 16, time)
     });
 }
