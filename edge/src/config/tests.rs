@@ -249,7 +249,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "tcp-inlet: {from: 70000, via: a}",
-        "1:19: tcp-inlet.from: expected HOST:PORT, for example 127.0.0.1:5432",
+        "1:19: tcp-inlet.from: '70000' is not a port (0 to 65535)",
     ),
     (
         "tcp-inlet: {from: 1, at: 'h:1'}",
