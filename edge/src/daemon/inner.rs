@@ -252,7 +252,7 @@ impl Inner {
                     "the node '{}' was started without a configuration file",
                     self.name()
                 ),
-                "send the configuration itself, or start it with `culvert-edge run -f FILE`",
+                "make it from a file: `culvert-edge node create FILE`, or `culvert-edge run -f FILE`",
             )
         })?;
         let desired = source()?;
