@@ -54,7 +54,9 @@ fn policies_are_set_listed_shown_and_deleted() {
     let list = done(home, &["policy", "list"]);
     assert_eq!(
         list,
-        format!("resource  db  {web}\ntype      tcp-outlet  {dba}")
+        format!(
+            "OF        NAME        EXPRESSION\nresource  db          {web}\ntype      tcp-outlet  {dba}"
+        )
     );
     let list = json(&done(home, &["policy", "list", "--output", "json"]));
     let expected = json!([
@@ -71,7 +73,7 @@ fn policies_are_set_listed_shown_and_deleted() {
     }
     assert_eq!(
         done(home, &["policy", "list"]),
-        format!("type      tcp-outlet  {dba}")
+        format!("OF    NAME        EXPRESSION\ntype  tcp-outlet  {dba}")
     );
 }
 
