@@ -1,4 +1,4 @@
-//! What commands are given: bytes as hexadecimal text or in files, attributes; and how they show times.
+//! What commands are given: bytes as hexadecimal text or in files, attributes.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -93,36 +93,9 @@ pub fn attributes(pairs: &[(String, String)]) -> Result<Attributes, Failure> {
     Ok(Attributes::new(SCHEMA, pairs))
 }
 
-/// A time as people want to know it: how far from now.
-#[must_use]
-pub fn moment(at_s: u64, now_s: u64) -> String {
-    let distance = at_s.abs_diff(now_s);
-    let (days, hours) = (distance / 86400, distance % 86400 / 3600);
-    let (minutes, seconds) = (distance % 3600 / 60, distance % 60);
-    let span = match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min {seconds} s"),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    };
-    let relation = if at_s < now_s {
-        format!("{span} ago")
-    } else {
-        format!("in {span}")
-    };
-    format!("{at_s} ({relation})")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn moments() {
-        assert_eq!(moment(1000, 1000), "1000 (in 0 s)");
-        assert_eq!(moment(1000, 1061), "1000 (1 min 1 s ago)");
-        assert_eq!(moment(90_000, 0), "90000 (in 1 d 1 h)");
-    }
 
     #[test]
     fn attributes_are_checked() {

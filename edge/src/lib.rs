@@ -36,6 +36,7 @@ pub mod events;
 pub mod given;
 pub mod identity;
 pub mod model;
+pub mod moment;
 pub mod node;
 pub mod output;
 pub mod policy;
