@@ -59,6 +59,9 @@ use crate::failure::{Failure, refused_usage};
 use crate::output::Output;
 use crate::store::Store;
 
+/// Version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -185,6 +185,7 @@ impl Resource for ChannelSpec {
         ChannelView {
             spec: held.spec.clone(),
             status: held.watch.status(),
+            route: format!("/secure-channel/{}", held.spec.name),
         }
     }
 }

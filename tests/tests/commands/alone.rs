@@ -13,6 +13,7 @@ fn identities() {
     machine.json("identity create second");
     machine.fails(5, "identity create second");
     machine.both("identity list");
+    machine.both("identity list --imported");
     machine.both("identity show second");
     machine.run("identity show -f");
     machine.both("identity default");
