@@ -274,6 +274,11 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(all) if all.is_empty() => "-".to_owned(),
         Value::Array(all) => all.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Object(members) => {
+            let pairs = members.iter();
+            let pairs = pairs.map(|(name, value)| format!("{name}={}", plain(value)));
+            pairs.collect::<Vec<_>>().join(" ")
+        }
         other => other.to_string(),
     }
 }

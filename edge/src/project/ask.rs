@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use culvert_crypto::Identifier;
 use culvert_crypto::channel::HandshakeError;
 use culvert_crypto::credential::CredentialError;
 use culvert_crypto::identity::{Histories, HistoryError};
@@ -106,6 +107,13 @@ pub(super) fn is_member_already(answer: &Answer) -> bool {
     answer.status == Some(Status::Forbidden) && text.contains(&ALREADY_A_MEMBER.to_lowercase())
 }
 
+/// Whether a refusal means that there is no such member: authorities say so as if it were not allowed.
+pub(super) fn is_no_member(answer: &Answer, member: &Identifier) -> bool {
+    let said = format!("Member {member} not found");
+    answer.status == Some(Status::NotFound)
+        || answer.status == Some(Status::Forbidden) && answer.message() == said
+}
+
 /// The body of an answer, or why there is none.
 pub(super) fn accepted(answer: Answer) -> Result<Vec<u8>, Trouble> {
     match answer.is_ok() {
@@ -121,7 +129,7 @@ pub(super) fn accepted(answer: Answer) -> Result<Vec<u8>, Trouble> {
 /// An authority, and how long it may take.
 pub(super) struct Authority {
     pub(super) place: Place,
-    pub(super) identifier: culvert_crypto::Identifier,
+    pub(super) identifier: Identifier,
     /// Histories; that of the authority is among them.
     pub(super) known: Callers,
     pub(super) limit: Duration,
@@ -137,7 +145,7 @@ impl Authority {
     /// One of which this history is known.
     pub(super) fn new(
         place: Place,
-        identifier: culvert_crypto::Identifier,
+        identifier: Identifier,
         history: &[u8],
         limit: Duration,
     ) -> Self {
