@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 
 use culvert_crypto::identity::Identity;
 use culvert_proto::credential::Attributes;
@@ -31,7 +31,10 @@ pub fn bytes(text: &str, what: &str) -> Result<Vec<u8>, Failure> {
             "give it as hexadecimal text, or name a file that holds it",
         )
     };
-    let file = File::open(text).map_err(|error| failed(&error))?;
+    let file = File::open(text).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => failed(&error).because_of(4, "not-found"),
+        _ => failed(&error),
+    })?;
     let mut bytes = Vec::new();
     let read = file.take(LONGEST_FILE).read_to_end(&mut bytes);
     read.map_err(|error| failed(&error))?;

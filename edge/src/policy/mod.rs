@@ -227,6 +227,9 @@ pub fn run(store: &Store, command: &PolicyCommand, output: Output) -> Result<Exi
 }
 
 fn create(store: &Store, args: &CreateArgs, output: Output) -> Result<(), Failure> {
+    if let Some(kind) = &args.scope.resource_type {
+        lint::check_type(kind)?;
+    }
     args.with.check(store)?;
     let written = args.expression.as_ref().or(args.allow.as_ref());
     let written = written.map_or("", String::as_str);

@@ -8,6 +8,7 @@ use culvert_crypto::credential::CredentialError;
 use culvert_crypto::identity::{Histories, HistoryError};
 use culvert_crypto::purpose_key::PurposeKeyError;
 use culvert_crypto::trust::Trust;
+use culvert_manage::problem::Kind;
 use culvert_node::channel::{ChannelError, Credentials};
 use culvert_node::session::request::{Answer, AskError, Connection, Place, Question};
 use culvert_node::shard::Shard;
@@ -53,8 +54,26 @@ impl From<Trouble> for Failure {
             ) => ("clock", CLOCK),
             Trouble::Credential(_) => ("credential_refused", "tell the operator of the authority"),
         };
-        Self::new(trouble, hint).because(reason)
+        let kind = sort_of(reason).unwrap_or(Kind::Failed);
+        let failure = Self::new(trouble, hint).because(reason);
+        failure.because_of(kind.exit_status(), kind.name())
     }
+}
+
+/// What sort of failure one with this reason is, for callers of the API and for exit statuses.
+pub(crate) fn sort_of(reason: &str) -> Option<Kind> {
+    Some(match reason {
+        "ticket_undecodable" | "ticket_forged" => Kind::Invalid,
+        "ticket_unknown" | "ticket_expired" | "ticket_used" | "ticket_revoked" | "refused" => {
+            Kind::Denied
+        }
+        "project_taken" => Kind::Conflict,
+        "authority_silent" => Kind::TimedOut,
+        // Trying again helps with neither.
+        "authority_other" | "authority_replaced" => Kind::Failed,
+        _ if reason.starts_with("authority_") => Kind::Unavailable,
+        _ => return None,
+    })
 }
 
 fn why_not_asked(error: &AskError) -> (&'static str, &'static str) {

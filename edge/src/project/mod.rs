@@ -26,6 +26,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::store::Store;
 use args::{EnrollArgs, EnrollHereArgs, ProjectCommand, TicketCommandArgs};
+pub(crate) use ask::sort_of;
 use enroll::Joined;
 
 /// Runs a command about projects.

@@ -39,6 +39,10 @@ fn policies_are_set_listed_shown_and_deleted() {
         &["policy", "create", "--resource", "db", "component=web"],
     );
     assert_eq!(set, web);
+    // A type that no resource has would protect nothing.
+    let typo = ["policy", "create", "--resource-type", "tcp-outlt", "dba"];
+    let (_, said) = run(home, &typo, 2);
+    assert!(said.contains("did you mean 'tcp-outlet'?"), "{said}");
     let kind = ["--resource-type", "tcp-outlet"];
     done(
         home,
