@@ -14,6 +14,7 @@ use culvert_tests::process::{Event, Process, Spec};
 use culvert_tests::service::Service;
 use culvert_tests::transcript::Machine;
 use culvert_tests::{PATIENCE, bins};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -195,7 +196,16 @@ fn events_are_told_as_they_happen() {
     machine.run("relay delete lost -y");
     is_about(&of("deleted"), "relay", "lost");
     machine.run("node stop");
-    events.exit_status();
+    assert_eq!(events.exit_status().code(), Some(0), "it ended in order");
+    machine.run("node start");
+    let mut events = follow(&machine, &["events"]);
+    events.event("hello");
+    let node = machine.json("node show");
+    let pid = node["pid"]
+        .as_i64()
+        .and_then(|pid| Pid::from_raw(pid as i32));
+    kill_process(pid.expect("a process id"), Signal::KILL).expect("kill");
+    assert_eq!(events.exit_status().code(), Some(6), "it broke off");
 }
 
 #[test]

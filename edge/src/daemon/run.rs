@@ -97,6 +97,7 @@ pub fn run(
         0 => tracing::info!("all streams have ended"),
         left => tracing::warn!(left, "streams were broken off"),
     }
+    manager.events().end();
     server.stop();
     Ok(())
 }
