@@ -209,7 +209,7 @@ export class Views {
       self.address ? h("span", {}, h("code", {}, self.address)) : null,
     ].filter(Boolean);
     const about = byId("about");
-    const version = JSON.stringify([self.identifier, program, self["started-at"], self.driver]);
+    const version = JSON.stringify([self.identifier, self.version, self["started-at"], self.driver]);
     if (about.dataset.version !== version) {
       about.dataset.version = version;
       about.replaceChildren(...parts);
