@@ -142,7 +142,7 @@ fn members_come_and_go_on_the_command_line() {
     let ids = admin.run(&format!("{member} list-ids"));
     assert!(ids.lines().any(|id| id == other), "{ids}");
     let shown = admin.run(&format!("{member} show {other}"));
-    for expected in ["component=web", "Z (", "ago)"] {
+    for expected in ["component=web", "Z ("] {
         assert!(shown.contains(expected), "{expected} in {shown}");
     }
     // Once more says something else.
