@@ -20,6 +20,7 @@ use crate::commands::{identity_for_use, now_s};
 use crate::duration;
 use crate::failure::Failure;
 use crate::given;
+use crate::moment;
 use crate::output::Output;
 use crate::store::{DEFAULT_NAME, Store};
 
@@ -137,7 +138,7 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
             "expires_at": kept.expires_at,
             "expired": !valid,
         }));
-        let until = given::moment(kept.expires_at, now_s());
+        let until = moment::shown(kept.expires_at, now_s());
         rows.push(vec![subject, issuer, until]);
     }
     output.table(&["SUBJECT", "ISSUER", "UNTIL"], rows, &Value::Array(all));
@@ -147,7 +148,7 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
 /// Says what a verified credential says, and what was done with it.
 fn tell(done: &str, verified: &VerifiedCredential, output: Output) {
     let (subject, issuer) = (verified.subject, verified.issuer);
-    let until = given::moment(verified.expires_at, now_s());
+    let until = moment::shown(verified.expires_at, now_s());
     output.print(
         format!(
             "{done}: {issuer} says about {subject}, until {until}:\n{}",
@@ -178,7 +179,7 @@ fn issue(store: &Store, args: &IssueArgs, output: Output) -> Result<(), Failure>
     let bytes = issued.map_err(explained)?;
     let claims = credential::read(&bytes).map_err(explained)?;
     if claims.expires_at < now.saturating_add(ttl) {
-        let end = given::moment(claims.expires_at, now);
+        let end = moment::shown(claims.expires_at, now);
         tracing::warn!("the credential ends with its issuer, at {end}");
     }
     let mut value = describe(&claims);
@@ -196,9 +197,9 @@ fn show(claims: &Claims, output: Output) {
     let text = format!(
         "not verified\nsubject   {subject}\nissuer    {}\nissued    {}\nexpires   {}\nkey until {}\n{}",
         claims.issuer,
-        given::moment(claims.created_at, now),
-        given::moment(claims.expires_at, now),
-        given::moment(claims.key_expires_at, now),
+        moment::shown(claims.created_at, now),
+        moment::shown(claims.expires_at, now),
+        moment::shown(claims.key_expires_at, now),
         lines(&claims.attributes),
     );
     let mut value = describe(claims);

@@ -46,12 +46,16 @@ impl FromStr for HostPort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (host, port) = text
-            .rsplit_once(':')
-            .ok_or("expected HOST:PORT, for example 127.0.0.1:5432")?;
-        let port = port
-            .parse()
-            .map_err(|_| format!("'{port}' is not a port (0 to 65535)"))?;
+        let no_port = |text: &str| format!("'{text}' is not a port (0 to 65535)");
+        let (host, port) = text.rsplit_once(':').ok_or_else(|| {
+            // A port alone is understood in some places, one that is none nowhere.
+            let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            match is_number && text.parse::<u16>().is_err() {
+                true => no_port(text),
+                false => "expected HOST:PORT, for example 127.0.0.1:5432".to_owned(),
+            }
+        })?;
+        let port = port.parse().map_err(|_| no_port(port))?;
         let host = match host.strip_prefix('[') {
             Some(rest) => {
                 let inside = rest
@@ -129,6 +133,10 @@ mod tests {
         let local = |text| HostPort::parse_local(text).map(|address| address.to_string());
         assert_eq!(local("15432").as_deref(), Ok("127.0.0.1:15432"));
         assert_eq!(local("0.0.0.0:0").as_deref(), Ok("0.0.0.0:0"));
-        assert!(local("70000").is_err());
+        let no_port = Err("'99999' is not a port (0 to 65535)".to_owned());
+        for text in ["99999", "localhost:99999"] {
+            assert_eq!(local(text), no_port, "{text}");
+        }
+        assert!(local("nowhere").is_err_and(|expected| expected.contains("HOST:PORT")));
     }
 }

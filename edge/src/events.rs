@@ -60,6 +60,7 @@ fn report_event(event: &Event, name: &str, own: &str, output: Output) {
             format!("relayed: {reason}"),
             &json!({ "event": "relayed", "reason": reason }),
         ),
+        Event::Retry { .. } => {}
         // The log on stderr has it for people.
         Event::Down { reason, .. } => output.emit(&json!({ "event": "down", "reason": reason })),
     }

@@ -1,8 +1,8 @@
-//! What commands are given: bytes as hexadecimal text or in files, attributes; and how they show times.
+//! What commands are given: bytes as hexadecimal text or in files, attributes.
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 
 use culvert_crypto::identity::Identity;
 use culvert_proto::credential::Attributes;
@@ -31,7 +31,10 @@ pub fn bytes(text: &str, what: &str) -> Result<Vec<u8>, Failure> {
             "give it as hexadecimal text, or name a file that holds it",
         )
     };
-    let file = File::open(text).map_err(|error| failed(&error))?;
+    let file = File::open(text).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => failed(&error).because_of(4, "not-found"),
+        _ => failed(&error),
+    })?;
     let mut bytes = Vec::new();
     let read = file.take(LONGEST_FILE).read_to_end(&mut bytes);
     read.map_err(|error| failed(&error))?;
@@ -93,36 +96,9 @@ pub fn attributes(pairs: &[(String, String)]) -> Result<Attributes, Failure> {
     Ok(Attributes::new(SCHEMA, pairs))
 }
 
-/// A time as people want to know it: how far from now.
-#[must_use]
-pub fn moment(at_s: u64, now_s: u64) -> String {
-    let distance = at_s.abs_diff(now_s);
-    let (days, hours) = (distance / 86400, distance % 86400 / 3600);
-    let (minutes, seconds) = (distance % 3600 / 60, distance % 60);
-    let span = match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min {seconds} s"),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    };
-    let relation = if at_s < now_s {
-        format!("{span} ago")
-    } else {
-        format!("in {span}")
-    };
-    format!("{at_s} ({relation})")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn moments() {
-        assert_eq!(moment(1000, 1000), "1000 (in 0 s)");
-        assert_eq!(moment(1000, 1061), "1000 (1 min 1 s ago)");
-        assert_eq!(moment(90_000, 0), "90000 (in 1 d 1 h)");
-    }
 
     #[test]
     fn attributes_are_checked() {

@@ -122,29 +122,27 @@ fn show(entry: &Entry, full: bool, output: Output) {
 
 /// Lists all identities that can be read; fails afterwards if some cannot.
 fn list(store: &Store, output: Output) -> Result<(), Failure> {
-    let (mut all, mut failed) = (Vec::new(), None);
+    let (mut rows, mut all, mut failed) = (Vec::new(), Vec::new(), None);
     for name in store.names()? {
         match store.entry(&name) {
             Ok(entry) => {
-                output.say(format!("{}  {name}", entry.identifier()));
                 all.push(describe(&entry));
+                rows.push(vec![entry.identifier().to_string(), name]);
             }
             Err(error) => failed = Some(error),
         }
     }
-    output.emit(&Value::Array(all));
+    output.table(&["IDENTIFIER", "NAME"], rows, &Value::Array(all));
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn list_imported(store: &Store, output: Output) -> Result<(), Failure> {
     let identifiers = store.known_histories()?;
-    for identifier in &identifiers {
-        output.say(identifier.to_string());
-    }
+    let rows = identifiers.iter().map(|one| vec![one.to_string()]);
     let all = identifiers
         .iter()
         .map(|one| json!({ "identifier": one.to_string() }));
-    output.emit(&all.collect());
+    output.table(&["IDENTIFIER"], rows.collect(), &all.collect());
     Ok(())
 }
 

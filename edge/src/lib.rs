@@ -36,6 +36,7 @@ pub mod events;
 pub mod given;
 pub mod identity;
 pub mod model;
+pub mod moment;
 pub mod node;
 pub mod output;
 pub mod policy;
@@ -57,6 +58,9 @@ use crate::cli::{Cli, Command};
 use crate::failure::{Failure, refused_usage};
 use crate::output::Output;
 use crate::store::Store;
+
+/// Version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs the program with the arguments of this process.
 #[must_use]

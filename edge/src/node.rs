@@ -254,6 +254,7 @@ fn report_next(wait: impl Fn() -> Option<Event> + Send + 'static, next: Next, ou
         Event::Down { reason, .. } => {
             output.emit(&json!({ "event": "down", "connection": name, "reason": reason }));
         }
+        Event::Retry { .. } => {}
         _ => output.print(
             format!("connected to {at}: hop/{name}"),
             &json!({ "event": "connected", "connection": name, "to": at.to_string() }),

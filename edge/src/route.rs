@@ -105,6 +105,20 @@ pub fn check_relay_name(name: &str) -> Result<&str, String> {
     }
 }
 
+/// The address of an outlet at the end of a way, which may be written as in a route.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn outlet_name(text: &str) -> Result<&str, &'static str> {
+    let name = text.strip_prefix("/service/").unwrap_or(text);
+    let is_odd = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+    if name.is_empty() || name.len() > MAX_ADDRESS || name.contains(is_odd) {
+        return Err("with 'via' it is the address of the outlet there, for example 'outlet'");
+    }
+    Ok(name)
+}
+
 /// The path that a multiaddr describes. `trust` decides about the end of the last channel; the
 /// nodes of earlier channels may be anybody, since what passes them is sealed for the last one.
 ///

@@ -86,7 +86,7 @@ fn report(done: &str, vault: &Vault, output: Output) {
 
 /// Lists all vaults that can be read; fails afterwards if some cannot.
 fn list(store: &Store, output: Output) -> Result<(), Failure> {
-    let (mut all, mut failed) = (Vec::new(), None);
+    let (mut rows, mut all, mut failed) = (Vec::new(), Vec::new(), None);
     for name in store.vaults()? {
         match store.vault_header(&name) {
             Ok(header) => {
@@ -94,13 +94,13 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
                     Some(service) => format!("signing keys in {}, the others ", service.name),
                     None => String::new(),
                 };
-                output.say(format!("{name}  {service}{}", protection(&header)));
                 all.push(describe(&name, &header));
+                rows.push(vec![name, format!("{service}{}", protection(&header))]);
             }
             Err(error) => failed = Some(error),
         }
     }
-    output.emit(&Value::Array(all));
+    output.table(&["NAME", "KEYS"], rows, &Value::Array(all));
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 

@@ -230,7 +230,7 @@ fn keys_that_exist_are_used_if_they_fit() {
     let nothing = "00000000-0000-0000-0000-000000000000";
     let missing = [&CREATE[..], &["--kms-key", nothing]].concat();
     program.fails(&missing, &["GetPublicKey", "check region and account"]);
-    assert_eq!(program.ok(&["vault", "list"]), "");
+    assert_eq!(program.ok(&["vault", "list"]), "NAME  KEYS");
 
     program.ok(&[&CREATE[..], &["--kms-key", &good]].concat());
     let keys = program.keys();

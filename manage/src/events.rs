@@ -24,7 +24,10 @@ const SILENCE: Duration = Duration::from_secs(15);
 ///
 /// Nobody waits for a reader: who is too slow misses the oldest events, and is told how many.
 #[derive(Clone, Debug)]
-pub struct Events(broadcast::Sender<Arc<str>>);
+pub struct Events(broadcast::Sender<Said>);
+
+/// An event as JSON, or that there are no more.
+type Said = Option<Arc<str>>;
 
 impl Default for Events {
     fn default() -> Self {
@@ -45,9 +48,14 @@ impl Events {
             return;
         }
         match serde_json::to_string(event) {
-            Ok(line) => drop(self.0.send(line.into())),
+            Ok(line) => drop(self.0.send(Some(line.into()))),
             Err(error) => tracing::error!(%error, "an event is no JSON"),
         }
+    }
+
+    /// Tells everybody who listens now that nothing more comes: streams of events end in order.
+    pub fn end(&self) {
+        let _ = self.0.send(None);
     }
 
     /// Listens from now on.
@@ -78,14 +86,14 @@ impl Events {
 
 /// Somebody who listens.
 #[derive(Debug)]
-pub struct Subscription(broadcast::Receiver<Arc<str>>);
+pub struct Subscription(broadcast::Receiver<Said>);
 
 impl Subscription {
-    /// The next event, as JSON without a line end; none when the bus is gone. Where events were missed
-    /// it is `{"event":"missed","missed":N}`.
+    /// The next event, as JSON without a line end; none when the bus has ended or is gone. Where events
+    /// were missed it is `{"event":"missed","missed":N}`.
     pub async fn next(&mut self) -> Option<Arc<str>> {
         match self.0.recv().await {
-            Ok(line) => Some(line),
+            Ok(said) => said,
             Err(RecvError::Closed) => None,
             Err(RecvError::Lagged(missed)) => {
                 let line = json!({ "event": "missed", "missed": missed });
@@ -146,12 +154,14 @@ mod tests {
         }
         let mut late = events.subscribe();
         events.publish(&json!({ "n": "last" }));
-        drop(events);
+        let others = events.clone();
+        events.end();
         let next = |subscription: &mut Subscription| block_on(subscription.next());
         assert_eq!(next(&mut late).as_deref(), Some(r#"{"n":"last"}"#));
         assert_eq!(next(&mut late), None);
-        let missed = r#"{"event":"missed","missed":4}"#;
+        drop(others);
+        let missed = r#"{"event":"missed","missed":5}"#;
         assert_eq!(next(&mut slow).as_deref(), Some(missed));
-        assert_eq!(next(&mut slow).as_deref(), Some(r#"{"n":4}"#));
+        assert_eq!(next(&mut slow).as_deref(), Some(r#"{"n":5}"#));
     }
 }

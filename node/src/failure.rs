@@ -130,16 +130,30 @@ impl From<StoreError> for Failure {
 }
 
 /// Reports a command line that its parser refused, and gives the exit status. `text` is what the
-/// parser has to say to people; its first paragraph is the message, the others are the hint.
+/// parser has to say to people.
 #[must_use]
 pub fn refused_usage(text: &str) -> ExitCode {
     if !wants_json(env::args_os()) {
         let _ = write!(io::stderr(), "{text}");
         return ExitCode::from(2);
     }
-    let text = text.trim().trim_start_matches("error: ");
-    let (message, hint) = text.split_once("\n\n").unwrap_or((text, ""));
+    let (message, hint) = in_short(text);
     Failure::usage(message, hint).end(true)
+}
+
+/// The first paragraph as the message, and of the others what to do next, each on one line.
+fn in_short(text: &str) -> (String, String) {
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paragraphs = text.trim().split("\n\n");
+    let message = one_line(paragraphs.next().unwrap_or_default());
+    let mut lines = paragraphs.flat_map(str::lines).map(str::trim);
+    let usage = lines.clone().find_map(|line| line.strip_prefix("Usage: "));
+    let hint = match (lines.find_map(|line| line.strip_prefix("tip: ")), usage) {
+        (Some(tip), _) => one_line(tip),
+        (None, Some(usage)) => format!("it is used so: `{usage}`"),
+        (None, None) => "`--help` says what can be given".to_owned(),
+    };
+    (message.trim_start_matches("error: ").to_owned(), hint)
 }
 
 /// Whether JSON was asked for, as far as that can be told from arguments that do not parse.
@@ -168,5 +182,34 @@ mod tests {
         assert!(!wanted(&["x", "--output"]));
         assert!(!wanted(&["x", "--output", "text", "json"]));
         assert!(!wanted(&["x", "json"]));
+    }
+
+    #[test]
+    fn a_refused_command_line_is_said_on_one_line_each() {
+        let tip = "error: unexpected argument '--form' found\n\n  tip: a similar argument exists: \
+                   '--from'\n\nUsage: x --from <F>\n\nFor more information, try '--help'.\n";
+        let usage = "error: the following required arguments were not provided:\n  --yes\n\n\
+                     Usage: x --yes <NAME>\n\nFor more information, try '--help'.\n";
+        let neither = "error: invalid value 'a' for '--b <B>'\n  [possible values: c, d]\n\n\
+                       For more information, try '--help'.\n";
+        for (text, message, hint) in [
+            (
+                tip,
+                "unexpected argument '--form' found",
+                "a similar argument exists: '--from'",
+            ),
+            (
+                usage,
+                "the following required arguments were not provided: --yes",
+                "it is used so: `x --yes <NAME>`",
+            ),
+            (
+                neither,
+                "invalid value 'a' for '--b <B>' [possible values: c, d]",
+                "`--help` says what can be given",
+            ),
+        ] {
+            assert_eq!(in_short(text), (message.to_owned(), hint.to_owned()));
+        }
     }
 }

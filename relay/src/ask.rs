@@ -1,6 +1,7 @@
 //! What the command line does beside running a relay: checking files, and asking a relay.
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use culvert_manage::client::Client;
 use culvert_manage::problem::{Kind, Problem};
@@ -18,10 +19,10 @@ use crate::serve::unix_s;
 /// # Errors
 ///
 /// What is wrong with it.
-pub(crate) fn check(args: &CheckArgs) -> Result<(), Failure> {
+pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<(), Failure> {
     let warnings = config::check_file(&args.file)?;
     let file = args.file.display();
-    match args.output {
+    match output {
         Output::Json => print(&json!({ "valid": true, "findings": warnings.findings }).to_string()),
         Output::Text if warnings.findings.is_empty() => print(&format!("{file} is valid")),
         Output::Text => print(&format!("{warnings}\n{file} is valid")),
@@ -34,10 +35,14 @@ pub(crate) fn check(args: &CheckArgs) -> Result<(), Failure> {
 /// # Errors
 ///
 /// When none answers.
-pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
+pub(crate) fn status(
+    args: &StatusArgs,
+    home: Option<PathBuf>,
+    output: Output,
+) -> Result<(), Failure> {
     let socket = match &args.socket {
         Some(socket) => socket.clone(),
-        None => Store::open(args.home.clone())?.home().join(SOCKET),
+        None => Store::open(home)?.home().join(SOCKET),
     };
     let seen = Client::unix(&socket)
         .and_then(|client| client.request("GET", "/v1/self", None))
@@ -50,7 +55,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
             },
             _ => problem,
         })?;
-    match args.output {
+    match output {
         Output::Json => print(&seen.to_string()),
         Output::Text => print(&describe(&seen)),
     }
@@ -67,7 +72,7 @@ fn describe(seen: &Value) -> String {
     let since = unix_s().saturating_sub(number("started-at"));
     let mut lines = vec![
         format!("relay       {}", text("identifier")),
-        format!("state       {} for {}", text("state"), age(since)),
+        format!("state       {}, started {} ago", text("state"), age(since)),
         format!("address     {}", text("address")),
         format!(
             "process     {} (version {})",

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use culvert_node::authority::Authority;
 use culvert_node::control::listen_address;
+use culvert_node::failure::Failure;
 
 /// Routes encrypted messages between edges that cannot reach each other.
 ///
@@ -16,7 +18,6 @@ use culvert_node::control::listen_address;
 #[command(
     name = "culvert-relay",
     version,
-    args_conflicts_with_subcommands = true,
     after_help = "Exit status: 0 ended on request, 1 runtime error, 2 wrong usage or configuration, 3 denied, \
                   4 no such file, 5 address in use, 6 not running.\n\
                   SIGTERM and SIGINT end it in order, a second one at once; SIGHUP reads --config again."
@@ -42,23 +43,14 @@ pub(crate) enum Command {
 pub(crate) struct CheckArgs {
     /// The file.
     pub file: PathBuf,
-    /// Form of what is written to stdout, and of errors.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
 }
 
 /// Asking a relay.
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
-    /// State directory of the relay; its socket is there.
-    #[arg(long, env = "CULVERT_HOME")]
-    pub home: Option<PathBuf>,
     /// Socket of the relay [default: relay.sock in the state directory]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Form of what is written to stdout, and of errors.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
 }
 
 /// Running the relay.
@@ -72,8 +64,8 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = "127.0.0.1:4000", env = "CULVERT_RELAY_LISTEN")]
     #[arg(value_parser = listen_address)]
     pub listen: SocketAddr,
-    /// Directory with the relay's identity; created when missing.
-    #[arg(long, env = "CULVERT_HOME")]
+    /// State directory, with the relay's identity and its socket; a relay makes it when it is missing.
+    #[arg(long, global = true, env = "CULVERT_HOME")]
     pub home: Option<PathBuf>,
     /// File with the passphrase of the vault with the identity's keys, if that is encrypted; or set
     /// CULVERT_PASSPHRASE. Without either it is asked for, at a terminal.
@@ -158,8 +150,25 @@ pub(crate) struct RunArgs {
     )]
     pub log: String,
     /// Form of what is written to stdout, and of errors.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+}
+
+/// Why options for running make no sense where something else is to be done. What is in the environment
+/// is meant for whatever is run.
+pub(crate) fn misplaced(matches: &ArgMatches) -> Option<Failure> {
+    let command = matches.subcommand_name()?;
+    let of_all = ["home", "output"];
+    let cli = Cli::command();
+    let mut options = cli.get_arguments().filter(|option| {
+        let given = matches.value_source(option.get_id().as_str());
+        given == Some(ValueSource::CommandLine) && !of_all.contains(&option.get_id().as_str())
+    });
+    let option = options.next()?.get_long()?.to_owned();
+    Some(Failure::usage(
+        format!("'--{option}' is for running a relay: it makes no sense with '{command}'"),
+        "leave it out; --home and --output are for all commands",
+    ))
 }
 
 /// Where management is served.

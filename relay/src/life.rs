@@ -222,6 +222,7 @@ impl Running {
         }
         let links = Snapshot::sum(&self.shown.counters).links;
         tracing::info!(links, "closing what is open");
+        self.shown.relay.events.end();
         self.server.stop();
         self.node.shutdown();
     }

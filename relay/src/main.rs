@@ -40,13 +40,16 @@ fn main() -> ExitCode {
         // Help and version are no errors.
         Err(error) => error.exit(),
     };
-    let (done, output) = match cli.command {
-        Some(Command::Check(args)) => (ask::check(&args), args.output),
-        Some(Command::Status(args)) => (ask::status(&args), args.output),
-        None => {
-            let output = cli.run.output;
-            (run(&Given::new(cli.run, matches)), output)
-        }
+    let output = cli.run.output;
+    let misplaced = match &cli.command {
+        Some(_) => cli::misplaced(&matches),
+        None => None,
+    };
+    let done = match (cli.command, misplaced) {
+        (_, Some(failure)) => Err(failure),
+        (Some(Command::Check(args)), _) => ask::check(&args, output),
+        (Some(Command::Status(args)), _) => ask::status(&args, cli.run.home, output),
+        (None, _) => run(&Given::new(cli.run, matches)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -27,6 +27,10 @@ use crate::cli::{ManageAt, RunArgs};
 use crate::forwarder::Relay;
 use crate::life::Orders;
 
+/// Version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Version of what is asked here.
+const API_VERSION: &str = "1.0.0";
 /// Name of the socket in the state directory.
 pub(crate) const SOCKET: &str = "relay.sock";
 /// Name of the token's file there.
@@ -84,7 +88,8 @@ impl Shown {
             "started-at": self.started_at,
             "driver": self.driver,
             "shards": self.shards,
-            "version": env!("CARGO_PKG_VERSION"),
+            "version": VERSION,
+            "api-version": API_VERSION,
             "links": now.links,
             "channels": now.channels,
             "forwarders-total": total,
@@ -221,7 +226,13 @@ fn yes() -> bool {
 }
 
 async fn events(State(shown): State<Arc<Shown>>, Query(wanted): Query<Wanted>) -> Response {
-    let hello = json!({ "event": "hello", "resource": "node", "name": "relay" });
+    let hello = json!({
+        "event": "hello",
+        "resource": "node",
+        "name": "relay",
+        "version": VERSION,
+        "api-version": API_VERSION,
+    });
     shown.relay.events.respond(&hello, wanted.follow)
 }
 

@@ -182,7 +182,9 @@ impl Machine {
                 .filter(|part| !part.is_empty());
             let mut columns: Vec<&str> = columns.collect();
             match columns.as_mut_slice() {
-                ["retry-in-ms", _] => continue,
+                ["retry-in", _] => continue,
+                // A time has a date, with the digits of the year hidden, and how long ago it was.
+                [_, time] if time.starts_with("<n>-") && time.ends_with(')') => *time = "<time>",
                 // Ids of processes have any number of digits.
                 ["pid", pid] | [_, "running", pid, ..] if is_number(pid) => *pid = "<n>",
                 _ => {}

@@ -2,7 +2,7 @@
 //! touches nothing else.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -37,8 +37,11 @@ impl Node {
         }
     }
 
+    /// Puts another file in its place, which is never seen half written, and says so.
     fn reload(&self, text: &str) {
-        fs::write(&self.file, text).expect("write a file");
+        let next = self.file.with_extension("next");
+        fs::write(&next, text).expect("write a file");
+        fs::rename(&next, &self.file).expect("replace the file");
         self.process.signal(Signal::HUP);
     }
 
@@ -119,6 +122,47 @@ fn a_reload_leaves_other_streams_alone() {
     node.reload(&text(&["added", "kept", "last"]));
     assert_eq!(node.has(&["added", "kept", "last"])[..2], after[..]);
     echo(&mut stream, b"still").expect("the stream goes on");
+}
+
+#[test]
+fn a_relay_that_comes_late_is_found() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = free.local_addr().expect("an address").to_string();
+    drop(free);
+    let text = format!("name: node\nrelay: {{db: {{at: '{at}'}}}}\n");
+    let node = Node::start(Edge::new(), &text);
+    let relay = || {
+        let list = ["relay", "list", "--at", "node", "--output", "json"];
+        let listed = node.edge.output(&list);
+        serde_json::from_slice::<Value>(&listed.stdout).expect("JSON")[0].clone()
+    };
+    // When it is tried again is said of every attempt, not of the first only.
+    let mut left = u64::MAX;
+    for _ in 0..2 {
+        let (later, _) = eventually("another attempt", PATIENCE, || {
+            let seen = relay();
+            let next = seen["retry-in-ms"]
+                .as_u64()
+                .filter(|_| seen["state"] == "down");
+            match next {
+                Some(next) if left == u64::MAX || next > left => Ok(next),
+                Some(next) => {
+                    left = left.min(next);
+                    Err(seen)
+                }
+                None => Err(seen),
+            }
+        });
+        left = later;
+    }
+    let _relay = Relay::start_at(&at, &[]);
+    eventually("the relay", PATIENCE, || {
+        let seen = relay();
+        match seen["state"] == "up" && seen["retry-in-ms"].is_null() {
+            true => Ok(()),
+            false => Err(seen),
+        }
+    });
 }
 
 #[test]
@@ -271,6 +315,18 @@ fn a_bad_file_is_refused_with_its_places() {
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains(":5:5: unknown key 'form'"));
     assert!(!edge.home().join("nodes/n").exists());
+    // The same where only this machine tells that it makes no sense.
+    let nobody = "name: n\ntcp-outlets:\n  db: {to: 1}\n";
+    fs::write(file, nobody).expect("write a file");
+    let refused = edge.output(&["run", "-f", file]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains(":3:3: warning: tcp-outlets.db: nobody could use it"),
+        "{said}"
+    );
+    let nodes = edge.output(&["node", "list", "--output", "json"]);
+    assert_eq!(json_of(&nodes, file), json!([]));
     let missing = edge.output(&["check", "/nowhere/edge.yaml"]);
     assert_eq!(missing.status.code(), Some(4), "{missing:?}");
 }

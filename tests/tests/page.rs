@@ -338,7 +338,7 @@ fn an_edge_shows_what_it_has_and_does() {
     assert!(
         browser
             .text("#about")
-            .contains(view["versions"]["program"].as_str().expect("a version"))
+            .contains(view["version"].as_str().expect("a version"))
     );
     assert_eq!(browser.text("#health-title"), "Ready");
     let now = || node.get("/v1/history");

@@ -322,7 +322,7 @@ fn status_is_shown_to_people_and_programs() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for expected in [
         &format!("relay       {}\n", relay.identifier),
-        "state       running for ",
+        "state       running, started ",
         &format!("address     {}\n", relay.address),
         "links       1\n",
         "names       1\n",
@@ -330,9 +330,31 @@ fn status_is_shown_to_people_and_programs() {
     ] {
         assert!(said.contains(expected), "{expected:?} in {said}");
     }
-    let output = relay_of(&["status", "--home", &home, "--output", "json"]);
-    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(said["forwarders"][0]["name"], "db");
+    // Options of all commands may stand in front, too.
+    for line in [
+        ["status", "--home", &home, "--output", "json"],
+        ["--home", &home, "--output", "json", "status"],
+        ["--home", &home, "status", "--output", "json"],
+    ] {
+        let output = relay_of(&line);
+        let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(said["forwarders"][0]["name"], "db");
+        assert_eq!(said["version"], env!("CARGO_PKG_VERSION"));
+    }
+    for (line, expected) in [
+        (
+            ["--max-links", "7", "status"],
+            "'--max-links' is for running a relay",
+        ),
+        (
+            ["--home", &home, "reload"],
+            "unrecognized subcommand 'reload'",
+        ),
+    ] {
+        let (status, said) = refused_relay(&line);
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
     drop(wire);
     assert_eq!(relay.process.terminate().code(), Some(0));
 

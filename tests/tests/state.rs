@@ -101,6 +101,41 @@ fn a_damaged_database_is_not_used() {
     assert!(hint.contains("backup"), "{hint}");
 }
 
+/// What the messages about a damaged database tell people to do works then, too.
+#[test]
+fn a_damaged_database_is_replaced_by_a_backup() {
+    let home = tempfile::tempdir().expect("a directory");
+    prepare(home.path());
+    let run = |arguments: &[&str], status: i32| {
+        let done = Spec::new(bins::edge())
+            .args(arguments)
+            .env("CULVERT_HOME", home.path())
+            .output(PATIENCE);
+        assert_eq!(done.status.code(), Some(status), "{arguments:?}: {done:?}");
+        String::from_utf8_lossy(&done.stderr).into_owned()
+    };
+    let damage = || fs::write(home.path().join("culvert.db"), [7; 40_000]).expect("written");
+    let copy = tempfile::tempdir().expect("a directory");
+    let copy = copy.path().join("copy");
+    let copy = copy.to_str().expect("a path");
+    run(&["identity", "create", "kept"], 0);
+    run(&["backup", copy], 0);
+    let mut first = started(home.path());
+    damage();
+    run(&["restore", copy], 5);
+    let said = run(&["restore", copy, "--force"], 5);
+    assert!(said.contains(&format!("process {}", first.id())), "{said}");
+    run(&["reset", "--yes"], 5);
+    first.kill();
+    run(&["policy", "list"], 1);
+    run(&["restore", copy, "--force"], 0);
+    run(&["identity", "show", "kept"], 0);
+    assert!(started(home.path()).terminate().success());
+    damage();
+    run(&["reset", "--yes"], 0);
+    run(&["identity", "show", "kept"], 4);
+}
+
 #[test]
 fn a_later_version_is_left_alone() {
     let home = tempfile::tempdir().expect("a directory");

@@ -14,6 +14,7 @@ use super::Api;
 use crate::daemon::Manager;
 use crate::failure::Failure;
 use crate::model::Created;
+use crate::project::sort_of;
 
 /// What a handler gives.
 pub(super) type Answer = Result<Response, Problem>;
@@ -128,16 +129,7 @@ pub(super) fn gone(_: ()) -> Response {
 /// What a command says about its failure, for callers of the API.
 pub(super) fn problem(failure: impl Into<Failure>) -> Problem {
     let failure: Failure = failure.into();
-    let kind = match failure.reason {
-        "ticket_undecodable" | "ticket_forged" => Kind::Invalid,
-        "ticket_unknown" | "ticket_expired" | "ticket_used" | "ticket_revoked" | "refused" => {
-            Kind::Denied
-        }
-        "project_taken" => Kind::Conflict,
-        "authority_silent" => Kind::TimedOut,
-        _ if failure.reason.starts_with("authority_") => Kind::Unavailable,
-        _ => of_status(failure.status),
-    };
+    let kind = sort_of(failure.reason).unwrap_or_else(|| of_status(failure.status));
     Problem::new(kind, failure.message, failure.hint)
 }
 

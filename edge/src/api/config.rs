@@ -15,7 +15,7 @@ use utoipa::{OpenApi, ToSchema};
 use super::Api;
 use super::answers::{Answer, Refused, ok, problem};
 use super::given::{At, Given, kind, read};
-use crate::config;
+use crate::config::{self, Machine};
 use crate::daemon::Manager;
 use crate::model::Differences;
 
@@ -72,10 +72,13 @@ impl Wanted {
         let text = self.text()?;
         let mut db = Database::open(manager.store().home()).map_err(problem)?;
         let projects = db.projects().map_err(problem)?.into_iter();
-        let projects: Vec<String> = projects.map(|project| project.name).collect();
+        let machine = Machine {
+            projects: projects.map(|project| project.name).collect(),
+            policies: None,
+        };
         let variables = Variables::without_environment(self.variables);
         let name = manager.name();
-        let read = config::read("config", &text, name, &variables, Some(&projects))?;
+        let read = config::read("config", &text, name, &variables, Some(&machine))?;
         if read.desired.node.name != name {
             return Err(Problem::invalid(
                 format!("this is the configuration of '{}'", read.desired.node.name),

@@ -53,6 +53,11 @@ async fn listen(
 ) -> Answer {
     let about = |manager: &Manager| Ok((manager.name().to_owned(), manager.events()));
     let (node, events) = api.work(&node, about).await?;
-    let hello = json!({ "event": "hello", "node": node, "version": VERSION });
+    let hello = json!({
+        "event": "hello",
+        "node": node,
+        "version": crate::VERSION,
+        "api-version": VERSION,
+    });
     Ok(events.respond(&hello, follow))
 }

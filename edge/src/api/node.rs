@@ -15,7 +15,7 @@ use super::Api;
 use super::answers::{Answer, Refused, ok};
 use super::given::{At, Given, read};
 use crate::daemon::Manager;
-use crate::model::{NodeView, State as Doing, Status, Versions};
+use crate::model::{NodeView, State as Doing, Status};
 
 /// What the node adds to the document.
 #[derive(OpenApi)]
@@ -45,8 +45,10 @@ struct NodeStatus {
     pid: u32,
     /// UNIX seconds when it was started.
     started_at: u64,
-    /// What program it is.
-    versions: Versions,
+    /// Version of the program.
+    version: String,
+    /// Version of the management API.
+    api_version: String,
     /// Whether everything in `checks` is well.
     ready: bool,
     /// What has to be well.
@@ -134,7 +136,8 @@ fn in_short(manager: &Manager) -> NodeStatus {
         identifier: view.identifier,
         pid: view.pid,
         started_at: view.started_at,
-        versions: view.versions,
+        version: view.version,
+        api_version: view.api_version,
         ready: checks.iter().all(|check| check.ok),
         checks,
         resources: counts.into_iter().collect(),

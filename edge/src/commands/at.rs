@@ -68,7 +68,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// Unavailable when there is no such node.
+    /// Not found when there is no such node.
     pub fn open(store: &Store, name: Option<&str>) -> Result<Self, Failure> {
         let mut database = Database::open(store.home())?;
         let name = match name {
@@ -76,7 +76,7 @@ impl Running {
             None => default_name(&mut database)?,
         };
         if database.node(&name)?.is_none() {
-            return Err(Failure::unavailable(
+            return Err(Failure::not_found(
                 format!("there is no node '{name}'"),
                 format!("make it with `culvert-edge node create {name}`"),
             ));

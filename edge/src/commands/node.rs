@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::at::{Running, default_name};
 use super::resource::{ConfirmArgs, card, cell};
-use crate::daemon::background;
+use crate::daemon::{background, lock};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::store::Store;
@@ -164,14 +164,31 @@ fn line(resource: &Value) -> String {
 /// That there is none; what keeps it from being done.
 pub fn start(store: &Store, which: &WhichArgs, output: Output) -> Result<(), Failure> {
     let node = stored(store, which.name.as_deref())?;
+    let was_running = is_running(store, &node.name)?;
     background::start(store, &node.name)?;
-    report(store, &node.name, "started", output)
+    let done = if was_running { RUNS } else { STARTED };
+    report(store, &node.name, done, output)
 }
 
-/// Prints what became of a node.
-fn report(store: &Store, name: &str, done: &str, output: Output) -> Result<(), Failure> {
+/// Whether a process is this node.
+fn is_running(store: &Store, name: &str) -> Result<bool, Failure> {
+    Ok(lock::holder(store, name)?.is_some())
+}
+
+/// What became of a node that was stopped.
+const STARTED: [&str; 2] = ["started node", ""];
+/// Of one that ran already.
+const RUNS: [&str; 2] = ["node", " runs already"];
+
+/// Prints what became of a node: the words before and behind its name.
+fn report(
+    store: &Store,
+    name: &str,
+    [before, behind]: [&str; 2],
+    output: Output,
+) -> Result<(), Failure> {
     let view = look(store, &stored(store, Some(name))?)?;
-    let text = format!("{done} node '{name}'");
+    let text = format!("{before} '{name}'{behind}");
     let text = match view.get("identifier").and_then(Value::as_str) {
         Some(identifier) => format!("{text} as {identifier}"),
         None => text,

@@ -10,8 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::at::{AtArgs, Running, escaped};
-use crate::duration;
+use crate::commands::now_s;
+use crate::duration::{self, roughly};
 use crate::failure::Failure;
+use crate::moment;
 use crate::output::Output;
 use crate::store::Store;
 
@@ -231,14 +233,31 @@ impl Kind {
     }
 }
 
-/// Prints one thing, member by member.
+/// Prints one thing, member by member; for people times and durations as they write them.
 pub fn card(view: &Value, output: Output) {
     let members = view.as_object().into_iter().flatten();
     let lines = members.filter(|(_, value)| !value.is_null());
+    let now = now_s();
     let lines: Vec<_> = lines
-        .map(|(name, value)| (name.as_str(), plain(value)))
+        .map(|(name, value)| readable(name, value, now))
         .collect();
     output.card(&lines, view);
+}
+
+/// A member for people: its name, and its value with its unit.
+fn readable<'a>(name: &'a str, value: &Value, now: u64) -> (&'a str, String) {
+    let Some(number) = value.as_u64() else {
+        return (name, plain(value));
+    };
+    if let Some(name) = name.strip_suffix("-ms") {
+        return (name, roughly(number.div_ceil(1000)));
+    }
+    let is_time = name == "since" || name.ends_with("-at");
+    match name {
+        "drain" => (name, roughly(number)),
+        _ if is_time => (name, moment::shown(number, now)),
+        _ => (name, number.to_string()),
+    }
 }
 
 /// A member as text for people; `-` where there is none. The state of something that does not work has
@@ -255,6 +274,11 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(all) if all.is_empty() => "-".to_owned(),
         Value::Array(all) => all.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Object(members) => {
+            let pairs = members.iter();
+            let pairs = pairs.map(|(name, value)| format!("{name}={}", plain(value)));
+            pairs.collect::<Vec<_>>().join(" ")
+        }
         other => other.to_string(),
     }
 }
@@ -280,5 +304,30 @@ impl Waiting {
         if let Some(bar) = self.0 {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_units_for_people() {
+        let shown = |name, value: Value| readable(name, &value, 2000);
+        for (name, value, expected) in [
+            ("retry-in-ms", 1200, ("retry-in", "2 s")),
+            ("drain", 10, ("drain", "10 s")),
+            (
+                "since",
+                1820,
+                ("since", "1970-01-01T00:30:20Z (3 min 0 s ago)"),
+            ),
+            ("added-at", 2000, ("added-at", "1970-01-01T00:33:20Z (now)")),
+            ("streams", 1820, ("streams", "1820")),
+        ] {
+            let (expected, text) = expected;
+            assert_eq!(shown(name, value.into()), (expected, text.to_owned()));
+        }
+        assert_eq!(shown("looked-at", "it".into()), ("looked-at", "it".into()));
     }
 }

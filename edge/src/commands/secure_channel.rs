@@ -83,7 +83,7 @@ fn create(store: &Store, args: &CreateArgs, output: Output) -> Result<(), Failur
     let node = Running::open(store, args.from.as_deref())?;
     let view = KIND.create(&node, json!(spec), Some(&args.wait))?;
     let cell = |key| resource::cell(&view, key);
-    let route = format!("/secure-channel/{}", cell("name"));
+    let route = cell("route");
     // In a pipe it is what `message send --to -/service/echo` reads.
     let text = match std::io::stdout().is_terminal() {
         true => format!("{route}: {}, peer {}", cell("state"), cell("peer")),

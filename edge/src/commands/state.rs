@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use culvert_node::store::database::Database;
 use culvert_node::store::file::{Existing, lock, make_directory, read, write};
-use culvert_node::store::nodes::StoredNode;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
@@ -133,14 +132,22 @@ fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
 }
 
 /// Takes the locks of all nodes, so that none runs or is started.
+///
+/// They are found by their directories: a process keeps its lock there, and the database may be
+/// damaged, which is when this is needed most.
 fn no_node_runs(store: &Store) -> Result<Vec<NodeLock>, Failure> {
-    let nodes = Database::open(store.home())?.nodes()?;
-    locked(store, &nodes)
-}
-
-fn locked(store: &Store, nodes: &[StoredNode]) -> Result<Vec<NodeLock>, Failure> {
-    let locks = nodes.iter().map(|node| NodeLock::take(store, &node.name));
-    locks.collect()
+    let directory = store.home().join(NODES);
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut locks = Vec::new();
+    for path in entries(&directory)? {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some(name) = name.filter(|_| path.is_dir()) {
+            locks.push(NodeLock::take(store, name)?);
+        }
+    }
+    Ok(locks)
 }
 
 /// Puts a backup into the state directory.
@@ -298,13 +305,7 @@ pub fn reset(store: &Store, confirm: ConfirmArgs, output: Output) -> Result<(), 
         "delete all identities, keys and nodes in {}",
         home.display()
     ))?;
-    if home.join(DATABASE).exists() {
-        // A damaged database must not keep anybody from beginning again.
-        match Database::open(home).and_then(|mut database| database.nodes()) {
-            Ok(nodes) => drop(locked(store, &nodes)?),
-            Err(error) => tracing::warn!("{error}"),
-        }
-    }
+    drop(no_node_runs(store)?);
     let mut deleted = Vec::new();
     let files = [
         DATABASE.to_owned(),

@@ -8,6 +8,7 @@ use super::at::AtArgs;
 use super::node::look;
 use super::resource::cell;
 use crate::failure::Failure;
+use crate::moment;
 use crate::output::Output;
 use crate::store::Store;
 
@@ -118,7 +119,9 @@ pub fn events(store: &Store, args: &EventsArgs, output: Output) -> Result<(), Fa
 
 /// An event for people: when, what, and why.
 fn line(event: &Value) -> String {
-    let members = ["at-ms", "resource", "name", "event", "detail"].map(|key| cell(event, key));
-    let shown: Vec<_> = members.into_iter().filter(|text| text != "-").collect();
+    let at = event["at-ms"].as_u64().map(moment::of_ms);
+    let members = ["resource", "name|node", "event", "detail"].map(|key| cell(event, key));
+    let members = members.into_iter().filter(|text| text != "-");
+    let shown: Vec<_> = at.into_iter().chain(members).collect();
     shown.join("  ")
 }

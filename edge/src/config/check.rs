@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use culvert_manage::config::{Document, Place};
 use culvert_node::authority::Authority;
-use culvert_proto::policy::{Mode, Policy, ResourceType};
+use culvert_proto::policy::{Mode, Policy};
 
+use super::Machine;
 use super::node::Head;
 use super::section::Item;
 use crate::cli::identifier;
@@ -14,6 +15,7 @@ use crate::daemon::TAKEN;
 use crate::duration;
 use crate::endpoint::HostPort;
 use crate::model::{ChannelSpec, ConnectionSpec, InletSpec, OutletSpec, PolicySpec, RelaySpec};
+use crate::policy::lint;
 
 /// Longest name of a resource, in bytes.
 const LONGEST_NAME: usize = 64;
@@ -26,8 +28,8 @@ type Named<'a> = (&'a str, Place, Option<&'a str>);
 
 /// Everything in a file that could be read.
 pub(super) struct Known<'a> {
-    /// Projects of this machine, if they are known.
-    pub(super) projects: Option<&'a [String]>,
+    /// What the machine has, if that is known.
+    pub(super) machine: Option<&'a Machine>,
     /// Whether the node may have a project, whose relay is then meant where none is said.
     pub(super) has_project: bool,
     pub(super) policies: &'a [Item<PolicySpec>],
@@ -71,6 +73,9 @@ pub(super) fn check(document: &mut Document, head: Option<&Head>, known: &Known<
     }
     checker.names();
     checker.policies();
+    if !known.has_project && head.is_some_and(|head| head.authorities.is_empty()) {
+        checker.somebody();
+    }
 }
 
 /// Addresses that are listened on, by what is shown of them, with who does.
@@ -226,10 +231,10 @@ impl Checker<'_> {
     }
 
     fn project(&mut self, head: &Head, place: Place) {
-        let (Some(name), Some(known)) = (&head.project, self.known.projects) else {
+        let (Some(name), Some(known)) = (&head.project, self.known.machine) else {
             return;
         };
-        if !known.contains(name) && !head.has_ticket() {
+        if !known.projects.contains(name) && !head.has_ticket() {
             let message = format!(
                 "project: this machine is not enrolled with a project '{name}'; give a 'ticket', or run \
                  `culvert-edge project enroll`"
@@ -278,23 +283,9 @@ impl Checker<'_> {
                 }
             }
             (None, Some(kind)) => {
-                if let ResourceType::Other(kind) = ResourceType::from(kind.as_str()) {
-                    let known = [
-                        "tcp-inlet",
-                        "tcp-outlet",
-                        "relay",
-                        "secure-channel-listener",
-                    ];
-                    let near = culvert_manage::config::tree::nearest(&kind, known);
-                    let hint = near.map_or_else(
-                        || format!("; there are {}", known.join(", ")),
-                        |near| format!(", did you mean '{near}'?"),
-                    );
-                    let message = format!(
-                        "{}: a node has no resources of type '{kind}'{hint}",
-                        item.path
-                    );
-                    self.warn(item.place("resource-type"), message);
+                if let Err(problem) = lint::check_type(kind) {
+                    let message = format!("{}: {}; {}", item.path, problem.message, problem.hint);
+                    self.refuse(item.place("resource-type"), message);
                 }
             }
         }

@@ -27,7 +27,8 @@ pub mod start;
 #[cfg(test)]
 mod tests;
 
-use culvert_manage::config::{Document, Findings, Variables};
+use culvert_manage::config::tree::Value;
+use culvert_manage::config::{Document, Findings, Place, Variables};
 
 use crate::model::{
     ChannelSpec, ConnectionSpec, Desired, InletSpec, OutletSpec, PolicySpec, RelaySpec,
@@ -117,8 +118,17 @@ const KINDS: [&Kind; 6] = [
     &CONNECTIONS,
 ];
 
+/// What a machine has that files for it rely on.
+#[derive(Debug, Default)]
+pub struct Machine {
+    /// Names of the projects that it is a member of.
+    pub projects: Vec<String>,
+    /// Keys of its policies; none where whoever applies the file looks at them.
+    pub policies: Option<Vec<String>>,
+}
+
 /// Reads a configuration. `file` is what it is called in findings; `name` is what the node is called if
-/// the file does not say; `projects` are those that the node's machine is a member of, if that is known.
+/// the file does not say; `machine` is the node's, if that is known.
 ///
 /// # Errors
 ///
@@ -128,9 +138,11 @@ pub fn read(
     text: &str,
     name: &str,
     variables: &Variables,
-    projects: Option<&[String]>,
+    machine: Option<&Machine>,
 ) -> Result<Configuration, Findings> {
     let mut document = Document::parse(file, text, variables)?;
+    let projects = machine.map(|machine| machine.projects.as_slice());
+    check_content(&mut document);
     check_keys(&mut document);
     let head = node::read(&mut document, name);
     let policies = section::read::<PolicySpec>(&mut document, &POLICIES);
@@ -140,7 +152,7 @@ pub fn read(
     let channels = section::read::<ChannelSpec>(&mut document, &CHANNELS);
     let connections = section::read::<ConnectionSpec>(&mut document, &CONNECTIONS);
     let known = Known {
-        projects,
+        machine,
         has_project: head
             .as_ref()
             .is_some_and(|head| head.may_have_project(projects)),
@@ -176,6 +188,20 @@ pub fn read(
 
 fn specs<T>(items: Vec<section::Item<T>>) -> Vec<T> {
     items.into_iter().map(|item| item.spec).collect()
+}
+
+/// Refuses a file without any key: it is one that is being written, or was lost, and would take away
+/// everything that there is.
+fn check_content(document: &mut Document) {
+    let is_empty = match &document.tree().value {
+        Value::Map(entries) => entries.is_empty(),
+        Value::Scalar(scalar) => scalar.plain && matches!(scalar.text.as_str(), "" | "~" | "null"),
+        Value::List(_) => false,
+    };
+    if is_empty {
+        let message = "nothing is in it; a node that is to have nothing takes a 'name'".to_owned();
+        document.findings().refuse(Place::START, message);
+    }
 }
 
 /// Refuses keys that mean nothing, those of Ockam with what to do instead.

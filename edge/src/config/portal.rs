@@ -99,16 +99,45 @@ impl Checker<'_> {
                     self.wrong(item, "via", why);
                 }
                 self.relay_at(item, spec.at.as_deref());
-                let name = to
-                    .as_deref()
-                    .map(|to| to.strip_prefix("/service/").unwrap_or(to));
-                if name.is_some_and(|name| name.is_empty() || name.contains('/')) {
-                    let why =
-                        "with 'via' it is the address of the outlet there, for example 'outlet'";
+                if let Some(Err(why)) = to.as_deref().map(route::outlet_name) {
                     self.wrong(item, "to", why);
                 }
             }
         }
+    }
+
+    /// Warns of portals that nobody could use on this machine: it will not start them.
+    pub(super) fn somebody(&mut self) {
+        let known = self.known;
+        let Some(stored) = known.machine.and_then(|machine| machine.policies.as_ref()) else {
+            return;
+        };
+        let of_file: Vec<_> = known.policies.iter().map(|item| item.spec.key()).collect();
+        let has = |key: String| of_file.contains(&key) || stored.contains(&key);
+        let is_open =
+            |kind: &str, name: &str| has(format!("type/{kind}")) || has(format!("resource/{name}"));
+        for item in known.outlets {
+            let spec = &item.spec;
+            if spec.allow.is_none() && !is_open("tcp-outlet", &spec.name) {
+                self.nobody(item, "'allow'");
+            }
+        }
+        for item in known.inlets {
+            let spec = &item.spec;
+            let is_said = spec.allow.is_some() || spec.authorized.is_some();
+            if !is_said && !is_open("tcp-inlet", &spec.name) {
+                self.nobody(item, "'authorized' or 'allow'");
+            }
+        }
+    }
+
+    fn nobody<T>(&mut self, item: &Item<T>, keys: &str) {
+        let message = format!(
+            "{}: nobody could use it on this machine, which is not enrolled with a project: give {keys}, or a \
+             'ticket'",
+            item.path
+        );
+        self.warn(item.place, message);
     }
 
     /// Checks a route as far as that can be done without knowing what names stand for.

@@ -10,7 +10,8 @@ use culvert_node::store::database::Database;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Configuration;
+use super::{Configuration, Machine};
+use crate::model::PolicySpec;
 use crate::store::{DEFAULT_NAME, Store};
 
 /// What the values of variables are, on the command line.
@@ -106,15 +107,14 @@ impl Source {
         store: Option<&Store>,
     ) -> Result<Result<Configuration, Findings>, Problem> {
         let text = self.load()?;
-        let projects = store.and_then(projects);
-        let projects = projects.as_deref();
+        let machine = store.and_then(machine);
         let variables = self.variables();
         Ok(super::read(
             &self.shown(),
             &text,
             &self.name,
             &variables,
-            projects,
+            machine.as_ref(),
         ))
     }
 
@@ -156,14 +156,23 @@ impl Source {
     }
 }
 
-/// Names of the projects of this machine; none if that cannot be told.
-fn projects(store: &Store) -> Option<Vec<String>> {
+/// What this machine has; none if that cannot be told.
+fn machine(store: &Store) -> Option<Machine> {
     // Looking must not make a state directory.
     if !store.home().exists() {
-        return None;
+        return Some(Machine {
+            policies: Some(Vec::new()),
+            ..Machine::default()
+        });
     }
-    let projects = Database::open(store.home()).ok()?.projects().ok()?;
-    Some(projects.into_iter().map(|project| project.name).collect())
+    let mut database = Database::open(store.home()).ok()?;
+    let projects = database.projects().ok()?.into_iter();
+    let policies = database.policies().ok()?.into_iter();
+    let policies = policies.map(|(scope, allow)| PolicySpec::new(scope, allow).key());
+    Some(Machine {
+        projects: projects.map(|project| project.name).collect(),
+        policies: Some(policies.collect()),
+    })
 }
 
 fn standard_input() -> Result<String, Problem> {

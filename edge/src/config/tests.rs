@@ -249,7 +249,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "tcp-inlet: {from: 70000, via: a}",
-        "1:19: tcp-inlet.from: expected HOST:PORT, for example 127.0.0.1:5432",
+        "1:19: tcp-inlet.from: '70000' is not a port (0 to 65535)",
     ),
     (
         "tcp-inlet: {from: 1, at: 'h:1'}",
@@ -300,6 +300,19 @@ const MISTAKES: &[(&str, &str)] = &[
     (
         "policies:\n- {resource: o, allow: a}\ntcp-outlets: {o: {to: 1, allow: b}}",
         "3:33: tcp-outlets.o: line 2 gives the resource 'o' another policy",
+    ),
+    (
+        "policy: {resource-type: tcp-outlets, allow: a}",
+        "1:25: policy: a node has no resources of type 'tcp-outlets', did you mean 'tcp-outlet'?; types are \
+         tcp-inlet, tcp-outlet, relay, secure-channel-listener",
+    ),
+    (
+        "",
+        "1:1: nothing is in it; a node that is to have nothing takes a 'name'",
+    ),
+    (
+        "{}",
+        "1:1: nothing is in it; a node that is to have nothing takes a 'name'",
     ),
     (
         "tcp-outlet: {to: $NONE}",
@@ -355,10 +368,6 @@ fn what_is_probably_not_meant() {
             "2:20: warning: policy: this file has no resource 'outlte', did you mean 'outlet'?",
         ),
         (
-            "policy: {resource-type: tcp-outlets, allow: a}",
-            "1:25: warning: policy: a node has no resources of type 'tcp-outlets', did you mean 'tcp-outlet'?",
-        ),
-        (
             "tcp-inlet: {from: 1, to: /secure-channel/s/service/outlet}",
             "1:26: warning: tcp-inlet.to: this file has no secure channel 's'",
         ),
@@ -373,9 +382,13 @@ fn what_is_probably_not_meant() {
 
 #[test]
 fn projects_are_looked_for_where_they_are_known() {
-    let known = ["p".to_owned()];
-    let warnings = |text: &str, projects: Option<&[String]>| {
-        let read = read("e", text, "n", &variables(), projects).expect(text);
+    let machine = |projects: &[&str]| Machine {
+        projects: projects.iter().map(|name| (*name).to_owned()).collect(),
+        policies: Some(vec!["type/tcp-outlet".to_owned()]),
+    };
+    let (known, none) = (machine(&["p"]), machine(&[]));
+    let warnings = |text: &str, machine: Option<&Machine>| {
+        let read = read("e", text, "n", &variables(), machine).expect(text);
         read.warnings.to_string()
     };
     assert_eq!(warnings("project: p", Some(&known)), "");
@@ -383,7 +396,19 @@ fn projects_are_looked_for_where_they_are_known() {
     assert_eq!(warnings("project: q\nticket: t", Some(&known)), "");
     assert!(warnings("project: q", Some(&known)).contains("not enrolled with a project 'q'"));
     assert_eq!(warnings("relay: r", Some(&known)), "");
-    assert!(warnings("relay: r", Some(&[])).contains("it is not said which relay"));
+    assert!(warnings("relay: r", Some(&none)).contains("it is not said which relay"));
+
+    let inlet = "tcp-inlets: {a: {from: 1, via: b, at: 'h:1'}}";
+    assert_eq!(warnings(inlet, Some(&known)), "");
+    assert!(warnings(inlet, Some(&none)).contains("tcp-inlets.a: nobody could use it"));
+    assert_eq!(
+        warnings(
+            &format!("policies: [{{resource: a, allow: x}}]\n{inlet}"),
+            Some(&none)
+        ),
+        ""
+    );
+    assert_eq!(warnings("tcp-outlet: {to: 1}", Some(&none)), "");
 }
 
 proptest! {

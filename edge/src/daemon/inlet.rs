@@ -42,8 +42,8 @@ fn local(text: &str) -> Result<HostPort, Problem> {
     })
 }
 
-/// Why an address cannot be listened on, and what to do.
-pub(super) fn not_free(what: &str, at: &str, error: &std::io::Error) -> Problem {
+/// Why an address cannot be listened on, as `message` says, with what to do.
+pub(super) fn not_free(error: &std::io::Error, message: String) -> Problem {
     let (kind, hint) = match error.kind() {
         ErrorKind::AddrInUse => (
             Kind::Conflict,
@@ -58,18 +58,17 @@ pub(super) fn not_free(what: &str, at: &str, error: &std::io::Error) -> Problem 
         }
         _ => (Kind::Failed, "see the message"),
     };
-    Problem::new(
-        kind,
-        format!("{what}: cannot listen on {at}: {error}"),
-        hint,
-    )
+    Problem::new(kind, message, hint)
 }
 
 impl InletSpec {
     /// The socket: that of the one it takes the place of, if it is to listen there.
     fn bind(&self, scene: &Scene<'_>) -> Result<TcpListener, Problem> {
-        let what = format!("the tcp-inlet '{}'", self.name);
-        let failed = |error: std::io::Error| not_free(&what, &self.from, &error);
+        let (name, at) = (&self.name, &self.from);
+        let failed = |error: std::io::Error| {
+            let message = format!("the tcp-inlet '{name}': cannot listen on {at}: {error}");
+            not_free(&error, message)
+        };
         let kept = scene.old.and_then(|old| old.socket.as_ref());
         if let Some(socket) = kept
             && socket
@@ -163,8 +162,8 @@ impl Resource for InletSpec {
         let guard = standing.guard(ResourceType::TcpInlet, &self.name, otherwise);
         let socket = self.bind(scene)?;
         let at = socket.local_addr().map_err(|error| {
-            let what = format!("the tcp-inlet '{}'", self.name);
-            not_free(&what, &self.from, &error)
+            let message = format!("the tcp-inlet '{}' cannot listen: {error}", self.name);
+            not_free(&error, message)
         })?;
         if local(&self.from)?.port == 0 {
             self.from = at.to_string();

@@ -16,7 +16,7 @@ use super::NodeLock;
 use super::resource::{Resource, Shelf, Streams};
 use crate::model::{
     ChannelSpec, ConnectionSpec, Desired, Differences, InletSpec, ListenerSpec, NodeSpec, NodeView,
-    OutletSpec, RelaySpec, State as Up, Versions,
+    OutletSpec, RelaySpec, State as Up,
 };
 use crate::store::Store;
 use crate::trust::Standing;
@@ -175,10 +175,8 @@ impl Inner {
             started_at: self.started_at,
             driver: self.driver.to_owned(),
             http_address: self.http().clone(),
-            versions: Versions {
-                program: env!("CARGO_PKG_VERSION").to_owned(),
-                api: "v1".to_owned(),
-            },
+            version: crate::VERSION.to_owned(),
+            api_version: crate::api::VERSION.to_owned(),
             tcp_listeners: self.list::<ListenerSpec>(),
             tcp_connections: self.list::<ConnectionSpec>(),
             secure_channels: self.list::<ChannelSpec>(),
@@ -252,7 +250,7 @@ impl Inner {
                     "the node '{}' was started without a configuration file",
                     self.name()
                 ),
-                "send the configuration itself, or start it with `culvert-edge run -f FILE`",
+                "make it from a file: `culvert-edge node create FILE`, or `culvert-edge run -f FILE`",
             )
         })?;
         let desired = source()?;

@@ -53,7 +53,7 @@ impl Resource for ListenerSpec {
         let (stopper, stop) = Stopper::new();
         let at = self.parsed()?;
         let bound = scene.inner.with_node(|node| node.listen(at, stop))?;
-        let bound = bound.map_err(|error| not_free("the tcp-listener", &self.address, &error))?;
+        let bound = bound.map_err(|error| not_free(&error, error.to_string()))?;
         self.address = bound.to_string();
         let live = Live {
             stopper,
@@ -185,6 +185,7 @@ impl Resource for ChannelSpec {
         ChannelView {
             spec: held.spec.clone(),
             status: held.watch.status(),
+            route: format!("/secure-channel/{}", held.spec.name),
         }
     }
 }

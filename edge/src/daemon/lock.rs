@@ -75,7 +75,7 @@ impl NodeLock {
                 let by = pid.map_or_else(String::new, |pid| format!(", as process {pid}"));
                 Failure::conflict(
                     format!("the node '{name}' is running already{by}"),
-                    format!("stop it with `culvert-edge node stop {name}`, or choose another name"),
+                    format!("stop it first: `culvert-edge node stop {name}`"),
                 )
             }
             _ => problem.into(),

@@ -62,9 +62,9 @@ pub(super) fn check_inlet(spec: &InletSpec) -> Result<(), Problem> {
             route::check_relay_name(via).map_err(|error| {
                 Problem::invalid(format!("via: '{via}' is not a name: {error}"), "")
             })?;
-            match to.as_deref().map(outlet_name) {
-                Some(name) if name.is_empty() || name.contains('/') => Err(Problem::invalid(
-                    "to: with 'via' it is the address of the outlet there",
+            match to.as_deref().map(route::outlet_name) {
+                Some(Err(error)) => Err(Problem::invalid(
+                    format!("to: {error}"),
                     "for example 'outlet', or leave it out",
                 )),
                 _ => Ok(()),
@@ -72,11 +72,6 @@ pub(super) fn check_inlet(spec: &InletSpec) -> Result<(), Problem> {
         }
         (None, Some(_), None) => Ok(()),
     }
-}
-
-/// The address of an outlet, which may be written as in a route.
-fn outlet_name(to: &str) -> &str {
-    to.strip_prefix("/service/").unwrap_or(to)
 }
 
 fn unusable(what: &str, text: &str, error: &RouteError) -> Problem {
@@ -99,7 +94,9 @@ impl Scene<'_> {
                     None => self.own_relay()?,
                 };
                 let node = route_text(&relay);
-                let name = to.as_deref().map_or(OUTLET_TEXT, outlet_name);
+                let name = to.as_deref().map(route::outlet_name).transpose();
+                let name = name.map_err(|error| Problem::invalid(format!("to: {error}"), ""))?;
+                let name = name.unwrap_or(OUTLET_TEXT);
                 (
                     "at",
                     format!("{node}/service/{PREFIX}{via}/secure/{API_TEXT}/service/{name}"),

@@ -9,6 +9,7 @@ use super::resource::Resource;
 use super::status::tell;
 use super::stored;
 use crate::model::PolicySpec;
+use crate::policy::lint;
 
 /// What counts where no policy is set.
 const NOBODY: &str = "nobody";
@@ -52,29 +53,20 @@ fn scope(resource: Option<&str>, kind: Option<&str>) -> Result<Scope, Problem> {
     Ok(scope)
 }
 
-fn spec(scope: Scope, allow: String) -> PolicySpec {
-    let (resource, resource_type) = match scope {
-        Scope::Name(name) => (Some(name), None),
-        Scope::Type(kind) => (None, Some(kind.as_str().to_owned())),
-    };
-    PolicySpec {
-        resource,
-        resource_type,
-        allow,
-    }
-}
-
 impl Inner {
     pub(super) fn policies(&self) -> Result<Vec<PolicySpec>, Problem> {
         let all = self.changes().policies().map_err(stored)?;
         Ok(all
             .into_iter()
-            .map(|(scope, text)| spec(scope, text))
+            .map(|(scope, text)| PolicySpec::new(scope, text))
             .collect())
     }
 
     pub(super) fn set_policy(&self, given: &PolicySpec) -> Result<PolicySpec, Problem> {
         let scope = scope(given.resource.as_deref(), given.resource_type.as_deref())?;
+        if let Scope::Type(kind) = &scope {
+            lint::check_type(kind.as_str())?;
+        }
         let policy = parse(&given.allow)?;
         let mut database = self.changes();
         database.set_policy(&scope, &policy).map_err(stored)?;
@@ -87,7 +79,7 @@ impl Inner {
             "changed",
             Some(text.clone()),
         );
-        Ok(spec(scope, text))
+        Ok(PolicySpec::new(scope, text))
     }
 
     pub(super) fn delete_policy(

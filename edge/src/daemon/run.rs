@@ -1,5 +1,6 @@
 //! Running a node until it is told to end.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,9 +65,18 @@ pub fn run(
         Failure::new(format!("cannot start a thread: {error}"), "see `ulimit -u`")
     })?;
     let text = serde_json::to_string(&spec).map_err(|error| Failure::new(error, ""))?;
-    Database::open(store.home())?.save_node(&spec.name, &text, true)?;
+    let mut database = Database::open(store.home())?;
+    let is_new = database.node(&spec.name)?.is_none();
+    database.save_node(&spec.name, &text, true)?;
     if let Some(Configured { desired, again }) = configured {
-        manager.apply(&desired, false)?;
+        if let Err(problem) = manager.apply(&desired, false) {
+            if is_new {
+                // What cannot be as it was described is not left behind.
+                database.delete_node(&spec.name)?;
+                let _ = fs::remove_dir_all(&directory);
+            }
+            return Err(problem.into());
+        }
         manager.set_source(again);
     } else if let Some(again) = config::start::stored(store, &spec.name)? {
         manager.set_source(again);
@@ -87,6 +97,7 @@ pub fn run(
         0 => tracing::info!("all streams have ended"),
         left => tracing::warn!(left, "streams were broken off"),
     }
+    manager.events().end();
     server.stop();
     Ok(())
 }

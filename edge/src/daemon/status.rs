@@ -68,9 +68,9 @@ impl Watch {
     /// How it is doing now.
     pub(super) fn status(&self) -> Status {
         let seen = self.seen();
-        let left = seen
-            .retry_at
-            .map(|at| at.saturating_duration_since(Instant::now()));
+        // None while an attempt is under way.
+        let left = seen.retry_at;
+        let left = left.and_then(|at| at.checked_duration_since(Instant::now()));
         Status {
             retry_in_ms: left.map(|left| left.as_millis() as u64),
             ..seen.status.clone()
@@ -129,6 +129,11 @@ impl Watch {
         }
     }
 
+    /// Another attempt came to the same, the next is after this time.
+    fn retried(&self, retry_in: Duration) {
+        self.seen().retry_at = Instant::now().checked_add(retry_in);
+    }
+
     fn note(&self, event: Event) {
         match event {
             Event::Registered {
@@ -139,6 +144,7 @@ impl Watch {
             }
             Event::Up { peer } => self.up(peer.map(|peer| peer.to_string())),
             Event::Down { reason, retry_in } => self.down(reason, retry_in),
+            Event::Retry { retry_in } => self.retried(retry_in),
             Event::Direct { to } => self.direct(Some(to.to_string()), None),
             Event::Relayed { reason } => self.direct(None, Some(reason)),
         }
@@ -197,6 +203,12 @@ mod tests {
         assert_eq!(status.state, State::Down);
         assert_eq!(status.reason.as_deref(), Some("refused"));
         assert!(status.retry_in_ms.is_some_and(|left| left > 900_000));
+        watch.note(Event::Retry {
+            retry_in: Duration::from_secs(5000),
+        });
+        let status = watch.status();
+        assert_eq!(status.reason.as_deref(), Some("refused"));
+        assert!(status.retry_in_ms.is_some_and(|left| left > 4_900_000));
         watch.note(Event::Up { peer: None });
         assert_eq!(watch.status().state, State::Up);
         assert_eq!(watch.status().retry_in_ms, None);

@@ -29,6 +29,9 @@ pub struct ChannelView {
     /// How it is doing; `peer` is who is there.
     #[serde(flatten)]
     pub status: Status,
+    /// What routes through it begin with.
+    #[serde(default)]
+    pub route: String,
 }
 
 /// An address that other nodes can connect to.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use culvert_proto::policy::{Mode, Policy};
+use culvert_proto::policy::{Mode, Policy, Scope};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -187,6 +187,20 @@ fn canonical(allow: &str) -> String {
 }
 
 impl PolicySpec {
+    /// As it is stored.
+    #[must_use]
+    pub fn new(scope: Scope, allow: String) -> Self {
+        let (resource, resource_type) = match scope {
+            Scope::Name(name) => (Some(name), None),
+            Scope::Type(kind) => (None, Some(kind.as_str().to_owned())),
+        };
+        Self {
+            resource,
+            resource_type,
+            allow,
+        }
+    }
+
     /// What tells it from others: `resource/NAME` or `type/TYPE`.
     #[must_use]
     pub fn key(&self) -> String {

@@ -17,7 +17,7 @@ pub use channel::{
 };
 pub use desired::{Action, Desired, Difference, Differences, PolicySpec};
 pub use differences::differences;
-pub use node::{HttpSpec, NodeSpec, NodeView, Versions};
+pub use node::{HttpSpec, NodeSpec, NodeView};
 pub use owned::Names;
 pub use portal::{InletSpec, InletView, OutletSpec, OutletView, RelaySpec, RelayView};
 pub use state::{Change, Created, State, Status};

@@ -79,16 +79,6 @@ pub struct HttpSpec {
     pub tls_key: Option<String>,
 }
 
-/// What a program and its API are.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct Versions {
-    /// Of the program.
-    pub program: String,
-    /// Of the management API.
-    pub api: String,
-}
-
 /// A running node and everything it has.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -106,8 +96,10 @@ pub struct NodeView {
     pub driver: String,
     /// Where management is served over TCP.
     pub http_address: Option<String>,
-    /// What program it is.
-    pub versions: Versions,
+    /// Version of the program.
+    pub version: String,
+    /// Version of the management API.
+    pub api_version: String,
     /// Where other nodes can connect to.
     pub tcp_listeners: Vec<ListenerView>,
     /// Connections to other nodes.

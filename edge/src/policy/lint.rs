@@ -1,6 +1,8 @@
 //! What is probably not meant although it can be said.
 
 use culvert_crypto::Identifier;
+use culvert_manage::config::tree::nearest;
+use culvert_manage::problem::Problem;
 use culvert_proto::policy::{
     Bindings, Credential, Denial, Environment, Mode, Outcome, Part, Policy, Scope, Value,
 };
@@ -17,6 +19,27 @@ impl Bindings for Everything {
             _ => None,
         }
     }
+}
+
+/// Types of the resources that a node has.
+const TYPES: [&str; 4] = [
+    "tcp-inlet",
+    "tcp-outlet",
+    "relay",
+    "secure-channel-listener",
+];
+
+/// Refuses a type that no resource has: its policy would protect nothing.
+pub(crate) fn check_type(kind: &str) -> Result<(), Problem> {
+    if TYPES.contains(&kind) {
+        return Ok(());
+    }
+    let near = nearest(kind, TYPES);
+    let near = near.map_or_else(String::new, |near| format!(", did you mean '{near}'?"));
+    Err(Problem::invalid(
+        format!("a node has no resources of type '{kind}'{near}"),
+        format!("types are {}", TYPES.join(", ")),
+    ))
 }
 
 /// Warnings about a policy, for people.

@@ -227,6 +227,9 @@ pub fn run(store: &Store, command: &PolicyCommand, output: Output) -> Result<Exi
 }
 
 fn create(store: &Store, args: &CreateArgs, output: Output) -> Result<(), Failure> {
+    if let Some(kind) = &args.scope.resource_type {
+        lint::check_type(kind)?;
+    }
     args.with.check(store)?;
     let written = args.expression.as_ref().or(args.allow.as_ref());
     let written = written.map_or("", String::as_str);
@@ -262,16 +265,19 @@ fn list(store: &Store, args: &ListArgs, output: Output) -> Result<(), Failure> {
     if let Some(wanted) = &args.resource {
         policies.retain(|(scope, _)| *scope == Scope::Name(wanted.clone()));
     }
-    let mut all = Vec::new();
-    for (scope, text) in &policies {
-        let (kind, resource) = match scope {
+    let rows = policies.iter().map(|(scope, text)| {
+        let (kind, name) = match scope {
             Scope::Name(name) => ("resource", name.as_str()),
             Scope::Type(kind) => ("type", kind.as_str()),
         };
-        output.say(format!("{kind:<8}  {resource}  {text}"));
-        all.push(describe(scope, text));
-    }
-    output.emit(&Value::Array(all));
+        [kind, name, text].map(str::to_owned).to_vec()
+    });
+    let all = policies.iter().map(|(scope, text)| describe(scope, text));
+    output.table(
+        &["OF", "NAME", "EXPRESSION"],
+        rows.collect(),
+        &all.collect(),
+    );
     Ok(())
 }
 

@@ -13,9 +13,10 @@ const ENROLL_HELP: &str = "\
 A ticket comes from `culvert-edge authority ticket create`, `culvert-edge project ticket` or an Ockam
 project. Who is a member already just gets a new credential.
 
-Exit status: 0 enrolled, 1 not enrolled, 2 wrong usage or not a ticket. With --output json an error
-has a 'reason': ticket_undecodable, ticket_forged, ticket_unknown, ticket_expired, ticket_used,
-ticket_revoked, authority_unreachable, authority_other, authority_replaced, authority_silent,
+Exit status: 0 enrolled, 1 not enrolled, 2 wrong usage or not a ticket, 3 the authority refused,
+5 another project has this name here, 6 the authority is not reached or does not answer. With
+--output json an error has a 'reason': ticket_undecodable, ticket_forged, ticket_unknown,
+ticket_expired, ticket_used, ticket_revoked, authority_unreachable, authority_other, authority_replaced, authority_silent,
 authority_busy, clock, credential_refused, project_taken or refused.";
 
 /// Become a member of projects, and let others in.

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use culvert_crypto::Identifier;
 use culvert_crypto::channel::HandshakeError;
 use culvert_crypto::credential::CredentialError;
 use culvert_crypto::identity::{Histories, HistoryError};
 use culvert_crypto::purpose_key::PurposeKeyError;
 use culvert_crypto::trust::Trust;
+use culvert_manage::problem::Kind;
 use culvert_node::channel::{ChannelError, Credentials};
 use culvert_node::session::request::{Answer, AskError, Connection, Place, Question};
 use culvert_node::shard::Shard;
@@ -52,8 +54,26 @@ impl From<Trouble> for Failure {
             ) => ("clock", CLOCK),
             Trouble::Credential(_) => ("credential_refused", "tell the operator of the authority"),
         };
-        Self::new(trouble, hint).because(reason)
+        let kind = sort_of(reason).unwrap_or(Kind::Failed);
+        let failure = Self::new(trouble, hint).because(reason);
+        failure.because_of(kind.exit_status(), kind.name())
     }
+}
+
+/// What sort of failure one with this reason is, for callers of the API and for exit statuses.
+pub(crate) fn sort_of(reason: &str) -> Option<Kind> {
+    Some(match reason {
+        "ticket_undecodable" | "ticket_forged" => Kind::Invalid,
+        "ticket_unknown" | "ticket_expired" | "ticket_used" | "ticket_revoked" | "refused" => {
+            Kind::Denied
+        }
+        "project_taken" => Kind::Conflict,
+        "authority_silent" => Kind::TimedOut,
+        // Trying again helps with neither.
+        "authority_other" | "authority_replaced" => Kind::Failed,
+        _ if reason.starts_with("authority_") => Kind::Unavailable,
+        _ => return None,
+    })
 }
 
 fn why_not_asked(error: &AskError) -> (&'static str, &'static str) {
@@ -106,6 +126,13 @@ pub(super) fn is_member_already(answer: &Answer) -> bool {
     answer.status == Some(Status::Forbidden) && text.contains(&ALREADY_A_MEMBER.to_lowercase())
 }
 
+/// Whether a refusal means that there is no such member: authorities say so as if it were not allowed.
+pub(super) fn is_no_member(answer: &Answer, member: &Identifier) -> bool {
+    let said = format!("Member {member} not found");
+    answer.status == Some(Status::NotFound)
+        || answer.status == Some(Status::Forbidden) && answer.message() == said
+}
+
 /// The body of an answer, or why there is none.
 pub(super) fn accepted(answer: Answer) -> Result<Vec<u8>, Trouble> {
     match answer.is_ok() {
@@ -121,7 +148,7 @@ pub(super) fn accepted(answer: Answer) -> Result<Vec<u8>, Trouble> {
 /// An authority, and how long it may take.
 pub(super) struct Authority {
     pub(super) place: Place,
-    pub(super) identifier: culvert_crypto::Identifier,
+    pub(super) identifier: Identifier,
     /// Histories; that of the authority is among them.
     pub(super) known: Callers,
     pub(super) limit: Duration,
@@ -137,7 +164,7 @@ impl Authority {
     /// One of which this history is known.
     pub(super) fn new(
         place: Place,
-        identifier: culvert_crypto::Identifier,
+        identifier: Identifier,
         history: &[u8],
         limit: Duration,
     ) -> Self {

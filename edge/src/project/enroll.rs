@@ -58,12 +58,12 @@ pub(crate) fn join(
     let issuers = culvert_crypto::ticket::verify(ticket).map_err(|error| {
         let message = format!("the ticket cannot be believed: {error}");
         let hint = "it was changed on the way, or belongs to another project: ask for another one";
-        Failure::new(message, hint).because("ticket_forged")
+        Failure::usage(message, hint).because("ticket_forged")
     })?;
     let route = &ticket.authority_route;
     let place = route::place(&route.to_string()).map_err(|error| {
         let message = format!("the route of the authority, {route}, cannot be used: {error}");
-        Failure::new(message, "ask the operator of the authority").because("ticket_forged")
+        Failure::usage(message, "ask the operator of the authority").because("ticket_forged")
     })?;
     let mut db = Database::open(store.home())?;
     let name = name.unwrap_or(&ticket.project_name).to_owned();
@@ -75,7 +75,7 @@ pub(crate) fn join(
             other.authority
         );
         let hint = "choose another --name, or run `culvert-edge project delete` first";
-        return Err(Failure::new(message, hint).because("project_taken"));
+        return Err(Failure::conflict(message, hint).because("project_taken"));
     }
     let stored = identity_for_use(store, identity)?;
     let (me, endpoint) = (stored.identifier(), stored.endpoint()?);

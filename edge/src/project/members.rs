@@ -12,10 +12,10 @@ use culvert_proto::authority::{
 };
 use culvert_proto::identity::{decode_exact, encode};
 use culvert_proto::multiaddr::MultiAddr;
-use culvert_proto::request::{Method, Status};
+use culvert_proto::request::Method;
 use culvert_proto::ticket::Ticket;
 
-use super::ask::{Authority, Trouble, accepted};
+use super::ask::{Authority, Trouble, accepted, is_no_member};
 use super::find;
 use crate::authority::client::Client;
 use crate::authority::local;
@@ -106,7 +106,7 @@ pub(crate) fn show(
     let project = project_of(store, project)?;
     let asked = Asked::about_members(Method::Get, format!("/members/{member}"));
     let answer = answer(store, &project, asked, limit)?;
-    if answer.status == Some(Status::NotFound) {
+    if is_no_member(&answer, &member) {
         return Ok(None);
     }
     let body = accepted(answer)?;
@@ -146,12 +146,20 @@ pub(crate) fn remove(
     limit: Duration,
 ) -> Result<bool, Failure> {
     let project = project_of(store, project)?;
-    let asked = Asked::about_members(Method::Delete, format!("/members/{member}"));
-    let answer = answer(store, &project, asked, limit)?;
-    if answer.status == Some(Status::NotFound) {
-        return Ok(false);
+    let asked = |method| Asked::about_members(method, format!("/members/{member}"));
+    // Authorities take away what is not there without a word.
+    let look = answers(
+        store,
+        &project,
+        vec![asked(Method::Get), asked(Method::Delete)],
+        limit,
+    )?;
+    for answer in look {
+        if is_no_member(&answer, &member) {
+            return Ok(false);
+        }
+        accepted(answer)?;
     }
-    accepted(answer)?;
     Ok(true)
 }
 
@@ -178,31 +186,52 @@ impl Asked {
     }
 }
 
-/// Asks the authority of a project, as the identity that is a member.
+/// Asks the authority of a project something.
 fn answer(
     store: &Store,
     project: &Project,
     asked: Asked,
     limit: Duration,
 ) -> Result<Answer, Failure> {
+    let mut answers = answers(store, project, vec![asked], limit)?;
+    Ok(answers.pop().ok_or(Trouble::Body)?)
+}
+
+/// Asks the authority of a project one thing after the other, as the identity that is a member, until it
+/// refuses one: that answer is the last.
+fn answers(
+    store: &Store,
+    project: &Project,
+    asked: Vec<Asked>,
+    limit: Duration,
+) -> Result<Vec<Answer>, Failure> {
     let place =
         route::place(&project.authority_route).map_err(|error| unreadable(project, &error))?;
     let endpoint = identity_for_use(store, &project.identity)?.endpoint()?;
     let history = &project.authority_history;
     let authority = Authority::new(place, project.authority, history, limit);
     let client = Client::start()?;
-    let answer = client.run(async move |shard: &Shard| {
+    let answers = client.run(async move |shard: &Shard| {
         let visit = authority.visit(shard, endpoint).await?;
-        let question = Question {
-            service: asked.service.address(),
-            method: asked.method,
-            path: &asked.path,
-            body: asked.body.as_deref(),
-        };
-        visit.ask(&question).await
+        let mut answers = Vec::new();
+        for one in asked {
+            let question = Question {
+                service: one.service.address(),
+                method: one.method,
+                path: &one.path,
+                body: one.body.as_deref(),
+            };
+            let answer = visit.ask(&question).await?;
+            let is_ok = answer.is_ok();
+            answers.push(answer);
+            if !is_ok {
+                break;
+            }
+        }
+        Ok::<_, Trouble>(answers)
     });
     client.end();
-    Ok(answer??)
+    Ok(answers??)
 }
 
 fn unreadable(project: &Project, what: &dyn std::fmt::Display) -> Failure {

@@ -26,6 +26,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::store::Store;
 use args::{EnrollArgs, EnrollHereArgs, ProjectCommand, TicketCommandArgs};
+pub(crate) use ask::sort_of;
 use enroll::Joined;
 
 /// Runs a command about projects.
@@ -237,9 +238,14 @@ fn ticket(store: &Store, args: &TicketCommandArgs, output: Output) -> Result<(),
 
 fn list(store: &Store, output: Output) -> Result<(), Failure> {
     let mut db = Database::open(store.home())?;
-    let mut all = Vec::new();
+    let (mut rows, mut all) = (Vec::new(), Vec::new());
     for project in db.projects()? {
-        output.say(format!("{}  authority {}", project.name, project.authority));
+        let identity = project.identity.clone();
+        rows.push(vec![
+            project.name.clone(),
+            identity,
+            project.authority.to_string(),
+        ]);
         all.push(json!({
             "name": project.name,
             "id": project.id,
@@ -249,7 +255,7 @@ fn list(store: &Store, output: Output) -> Result<(), Failure> {
             "identity": project.identity,
         }));
     }
-    output.emit(&Value::Array(all));
+    output.table(&["NAME", "IDENTITY", "AUTHORITY"], rows, &Value::Array(all));
     Ok(())
 }
 

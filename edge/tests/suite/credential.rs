@@ -176,7 +176,18 @@ fn refused_credentials_say_why_and_what_to_do() {
         ["not signed by its identity", "forged"],
     );
     says(
-        &verify("no-such-file", &history, &[]),
+        &run(
+            home,
+            &[
+                "credential",
+                "verify",
+                "no-such-file",
+                "--authority",
+                &history,
+            ],
+            4,
+        )
+        .1,
         ["no-such-file", "hexadecimal"],
     );
     says(

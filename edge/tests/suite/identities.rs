@@ -66,7 +66,8 @@ fn comparisons_are_those_of_real_nodes() {
         assert_eq!(imported["result"], "new");
         let identifier = imported["identifier"].as_str().expect("text");
         assert_eq!(program.ok(&["identity", "export", identifier]), known);
-        assert_eq!(program.ok(&["identity", "list", "--imported"]), identifier);
+        let imported = program.ok(&["identity", "list", "--imported"]);
+        assert_eq!(imported, format!("IDENTIFIER\n{identifier}"));
         let against = ["identity", "compare", received];
         match program.json(&["identity", "compare", received, known])["received"] == identifier {
             true => assert_eq!(program.ok(&against), expected),

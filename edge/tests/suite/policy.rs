@@ -39,6 +39,10 @@ fn policies_are_set_listed_shown_and_deleted() {
         &["policy", "create", "--resource", "db", "component=web"],
     );
     assert_eq!(set, web);
+    // A type that no resource has would protect nothing.
+    let typo = ["policy", "create", "--resource-type", "tcp-outlt", "dba"];
+    let (_, said) = run(home, &typo, 2);
+    assert!(said.contains("did you mean 'tcp-outlet'?"), "{said}");
     let kind = ["--resource-type", "tcp-outlet"];
     done(
         home,
@@ -54,7 +58,9 @@ fn policies_are_set_listed_shown_and_deleted() {
     let list = done(home, &["policy", "list"]);
     assert_eq!(
         list,
-        format!("resource  db  {web}\ntype      tcp-outlet  {dba}")
+        format!(
+            "OF        NAME        EXPRESSION\nresource  db          {web}\ntype      tcp-outlet  {dba}"
+        )
     );
     let list = json(&done(home, &["policy", "list", "--output", "json"]));
     let expected = json!([
@@ -71,7 +77,7 @@ fn policies_are_set_listed_shown_and_deleted() {
     }
     assert_eq!(
         done(home, &["policy", "list"]),
-        format!("type      tcp-outlet  {dba}")
+        format!("OF    NAME        EXPRESSION\ntype  tcp-outlet  {dba}")
     );
 }
 

@@ -200,17 +200,16 @@ export class Views {
     setText(byId("name"), self.name);
     document.body.classList.toggle("relay", !hasResources(self));
     document.title = `${self.name} · Culvert`;
-    const program = self.versions?.program ?? self.version;
     const parts = [
       h("span", { class: "badge" }, self.kind ?? (hasResources(self) ? "edge" : "relay")),
       self.identifier ? identifier(self.identifier) : null,
-      h("span", {}, `version ${program}`),
+      h("span", {}, `version ${self.version}`),
       h("span", {}, "up ", age(self["started-at"] * 1000)),
       self.driver ? h("span", {}, self.driver) : null,
       self.address ? h("span", {}, h("code", {}, self.address)) : null,
     ].filter(Boolean);
     const about = byId("about");
-    const version = JSON.stringify([self.identifier, program, self["started-at"], self.driver]);
+    const version = JSON.stringify([self.identifier, self.version, self["started-at"], self.driver]);
     if (about.dataset.version !== version) {
       about.dataset.version = version;
       about.replaceChildren(...parts);

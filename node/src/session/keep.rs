@@ -114,6 +114,8 @@ impl Kept<'_> {
             self.reporter.went_down(reason, Some(pause));
         } else if told != reason {
             self.reporter.failed(shard, reason, Some(pause));
+        } else {
+            self.reporter.failed_again(shard, pause);
         }
         if lost.was_up || told != reason {
             let lane = shard.number();

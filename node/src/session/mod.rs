@@ -69,6 +69,11 @@ pub enum Event {
         /// How long it is until the next attempt; none while one is under way.
         retry_in: Option<Duration>,
     },
+    /// Another attempt came to the same; nothing new but when the next one is.
+    Retry {
+        /// How long it is until then.
+        retry_in: Duration,
+    },
 }
 
 /// Where the lanes of one portal report to, until they end or are stopped together. They are one to the operator: it is up when the first of
@@ -147,6 +152,13 @@ impl Reporter {
             self.report(Event::Relayed {
                 reason: reason.to_owned(),
             });
+        }
+    }
+
+    /// Another attempt of a lane came to the same.
+    fn failed_again(&self, shard: &Shard, retry_in: Duration) {
+        if shard.number() == 0 && *self.up() == 0 {
+            self.report(Event::Retry { retry_in });
         }
     }
 

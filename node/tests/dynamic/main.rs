@@ -236,6 +236,11 @@ fn what_connects_stops_at_once() {
         unreachable!()
     };
     assert!(retry_in.is_some_and(|pause| pause <= Duration::from_secs(1)));
+    // It is told of every later attempt, too.
+    for _ in 0..2 {
+        let again = wait_for(&inlet.events, |event| matches!(event, Event::Retry { .. }));
+        assert!(matches!(again, Event::Retry { retry_in } if retry_in <= Duration::from_secs(1)));
+    }
     inlet.end();
     pair.shutdown();
 }

@@ -41,6 +41,10 @@ pub struct Options {
     /// Seconds to wait for the channel.
     #[arg(long, default_value_t = 30)]
     timeout: u64,
+    /// Close the channel after that, and stay until told to end: a process that ends takes what its
+    /// transport has not sent yet with it, the word that the channel is closed, too.
+    #[arg(long, requires = "secure")]
+    close: bool,
     /// Who may be at the other end of the channel.
     #[command(flatten)]
     allow: Allow,
@@ -97,13 +101,14 @@ pub async fn run(node: &Node, me: &Identifier, options: Options) -> Result<()> {
         event::say(json!({ "event": "exchanged", "peer": peer }));
         return Ok(());
     }
-    let mut peer = None;
+    let (mut peer, mut opened) = (None, None);
     if options.secure {
         let channel = node
             .create_secure_channel(me, way + services::API, channel_options)
             .await?;
         peer = Some(channel.their_identifier().to_string());
         way = route![channel.encryptor_address().clone()];
+        opened = Some(channel);
     }
     let way = way + options.service.address();
     let began = Instant::now();
@@ -129,5 +134,10 @@ pub async fn run(node: &Node, me: &Identifier, options: Options) -> Result<()> {
         "peer": peer,
         "milliseconds": began.elapsed().as_millis() as u64,
     }));
+    if let Some(channel) = opened.filter(|_| options.close) {
+        let channels = node.secure_channels();
+        channels.stop_secure_channel(node.context(), channel.encryptor_address())?;
+        event::until_told_to_end().await;
+    }
     Ok(())
 }

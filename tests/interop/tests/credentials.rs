@@ -120,13 +120,15 @@ fn channels_that_end() {
     let client = OckamHome::new("ed25519");
     for _ in 0..3 {
         let before = metrics::scrape(counters);
-        client
+        let ends = client
             .program()
-            .args(["echo", "--secure", "--connect", &at.to_string()])
+            .args(["echo", "--secure", "--close", "--connect", &at.to_string()])
             .args(["--hop", &format!("forward_to_{NAME}"), "--count", "10"])
             .args(["--allow", outlet.identifier(), "--pause", "20"])
             .args(vouched(&authority))
-            .run();
+            .start("client");
+        ends.event("echoed");
         metrics::await_count(counters, &before, "peer_closed", 1.0, PATIENCE);
+        assert!(ends.terminate().success());
     }
 }

@@ -52,7 +52,7 @@ fn two_edges_enroll_in_four_commands() {
     assert_eq!(listed[0]["name"], "shop");
     // Who is no enroller makes no tickets.
     let (code, said) = run(two.path(), &["project", "ticket"]);
-    assert_eq!((code, text(&said["error"], "reason")), (1, "refused"));
+    assert_eq!((code, text(&said["error"], "reason")), (3, "refused"));
     json(two.path(), &["project", "delete", "shop"]);
     let (code, _) = run(two.path(), &["project", "show"]);
     assert_eq!(code, 4);

@@ -16,7 +16,7 @@ fn a_ticket_that_has_ended_says_how() {
     assert_eq!(enroll(home().path(), text(&used, "ticket")).0, 0);
     assert_eq!(
         refused(new.path(), text(&used, "ticket")),
-        (1, "ticket_used".into())
+        (3, "ticket_used".into())
     );
 
     let revoked = authority.ticket(&[]);
@@ -27,7 +27,7 @@ fn a_ticket_that_has_ended_says_how() {
     );
     assert_eq!(
         refused(new.path(), text(&revoked, "ticket")),
-        (1, "ticket_revoked".into())
+        (3, "ticket_revoked".into())
     );
     let (code, _) = run(
         authority.home.path(),
@@ -49,7 +49,7 @@ fn a_ticket_that_has_ended_says_how() {
     });
     assert_eq!(
         refused(new.path(), text(&expired, "ticket")),
-        (1, "ticket_expired".into())
+        (3, "ticket_expired".into())
     );
 
     let counted = metrics::scrape(authority.metrics);
@@ -70,11 +70,11 @@ fn a_ticket_that_cannot_be_believed_says_why() {
         ticket.reveal_hex().expect("a text")
     };
     let unknown = with(|ticket| ticket.code.bytes[0] ^= 1);
-    assert_eq!(refused(new.path(), &unknown), (1, "ticket_unknown".into()));
+    assert_eq!(refused(new.path(), &unknown), (3, "ticket_unknown".into()));
     let forged = with(|ticket| ticket.authority_history[60] ^= 1);
-    assert_eq!(refused(new.path(), &forged), (1, "ticket_forged".into()));
+    assert_eq!(refused(new.path(), &forged), (2, "ticket_forged".into()));
     let misnamed = with(|ticket| ticket.project_identifier = Some(Identifier([7; 32])));
-    assert_eq!(refused(new.path(), &misnamed), (1, "ticket_forged".into()));
+    assert_eq!(refused(new.path(), &misnamed), (2, "ticket_forged".into()));
     let text = good.reveal_hex().expect("a text");
     assert_eq!(
         refused(new.path(), &text[1..]),
@@ -115,7 +115,7 @@ fn a_ticket_of_somebody_else_is_told_apart() {
     );
     assert_eq!(
         refused(new.path(), &nowhere),
-        (1, "authority_unreachable".into())
+        (6, "authority_unreachable".into())
     );
 
     let good = good.reveal_hex().expect("a text");
@@ -125,7 +125,7 @@ fn a_ticket_of_somebody_else_is_told_apart() {
         ..Ticket::parse(text(&other.ticket(&[]), "ticket")).expect("a ticket")
     };
     let foreign = foreign.reveal_json().expect("a text");
-    assert_eq!(refused(new.path(), &foreign), (1, "project_taken".into()));
+    assert_eq!(refused(new.path(), &foreign), (5, "project_taken".into()));
     assert_eq!(
         run(
             new.path(),

@@ -13,6 +13,7 @@ fn identities() {
     machine.json("identity create second");
     machine.fails(5, "identity create second");
     machine.both("identity list");
+    machine.both("identity list --imported");
     machine.both("identity show second");
     machine.run("identity show -f");
     machine.both("identity default");
@@ -47,7 +48,7 @@ fn policies() {
     machine.both("policy show db");
     machine.both("policy show --resource-type tcp-outlet");
     machine.fails(2, "policy create --resource db --allow 'and and'");
-    machine.fails(6, "policy list --at nowhere");
+    machine.fails(4, "policy list --at nowhere");
     machine.run("policy delete db -y");
     machine.fails(4, "policy delete --resource db");
     machine.fails(4, "policy show db");
@@ -85,14 +86,14 @@ fn without_a_node() {
         "secure-channel",
         "tcp-listener",
     ] {
-        machine.fails(6, &format!("{noun} list"));
+        machine.fails(4, &format!("{noun} list"));
     }
-    machine.fails(6, "tcp-connection list --at other");
-    machine.fails(6, "service list");
-    machine.fails(6, "worker list");
-    machine.fails(6, "message send hello --to /service/echo");
-    machine.fails(6, "events");
-    machine.fails(6, "reload");
+    machine.fails(4, "tcp-connection list --at other");
+    machine.fails(4, "service list");
+    machine.fails(4, "worker list");
+    machine.fails(4, "message send hello --to /service/echo");
+    machine.fails(4, "events");
+    machine.fails(4, "reload");
     machine.fails(4, "node show other");
     machine.fails(4, "node start");
     machine.fails(4, "stop");

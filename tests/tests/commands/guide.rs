@@ -101,6 +101,7 @@ fn the_private_database() {
             false => Err(again),
         }
     });
+    server.both("project list");
     server.both("project show");
     server.both("relay list");
     server.both("tcp-outlet list");

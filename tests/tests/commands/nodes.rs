@@ -28,7 +28,7 @@ fn kill(node: &Value) {
 fn a_node_from_its_beginning_to_its_end() {
     let mut machine = Machine::new();
     machine.run("node create");
-    machine.json("node create");
+    machine.both("node create");
     machine.both("node list");
     machine.both("node show");
     machine.both("node default");
@@ -41,6 +41,7 @@ fn a_node_from_its_beginning_to_its_end() {
     machine.json("node stop second");
     machine.both("node show second");
     machine.json("node list");
+    machine.run("node create second --shards 1");
     machine.run("node start second");
     let running = machine.json("node start second");
     kill(&running);

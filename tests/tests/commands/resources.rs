@@ -88,18 +88,24 @@ fn ways_to_other_nodes() {
     machine.run("node default near");
     machine.both("tcp-listener list --at far");
     machine.both(&format!("tcp-listener show {at} --at far"));
+    let taken = Service::echo();
+    machine.hide(taken.address(), "<taken>");
+    machine.fails(5, &format!("tcp-listener create {}", taken.address()));
     machine.run(&format!("tcp-connection create --to {at}"));
     machine.both("tcp-connection list");
     machine.both("tcp-connection show");
     let to = format!("/ip4/{}/tcp/{}/service/api", at.ip(), at.port());
     let route = machine.run(&format!("secure-channel create way --to {to}"));
     assert_eq!(route, "/secure-channel/way");
+    let again = machine.json(&format!("secure-channel create way --to {to}"));
+    assert_eq!(again["route"], "/secure-channel/way");
     machine.both("secure-channel list");
     machine.both("secure-channel show way");
     machine.json("secure-channel delete way -y");
     machine.json("tcp-connection delete --all -y");
     machine.json(&format!("tcp-listener delete {at} --at far -y"));
     machine.both("tcp-listener list --at far");
-    machine.run("events --no-follow");
+    machine.both("events --no-follow");
+    machine.fails(2, "reload");
     machine.check("ways-to-other-nodes");
 }

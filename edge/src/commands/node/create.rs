@@ -6,7 +6,7 @@ use std::time::Duration;
 use culvert_node::store::database::Database;
 use serde_json::{Value, json};
 
-use super::{CreateArgs, report};
+use super::{CreateArgs, RUNS, STARTED, is_running, report};
 use crate::commands::at::{Running, node_name};
 use crate::config::{Source, start as configured};
 use crate::daemon::{NodeLock, background, run};
@@ -18,6 +18,8 @@ use crate::store::{DEFAULT_NAME, Store};
 
 /// How long an authority may take when there is a ticket.
 const ENROLL: Duration = Duration::from_secs(30);
+/// What became of a node that was not there.
+const MADE: [&str; 2] = ["made and started node", ""];
 
 /// Makes a node and starts it.
 ///
@@ -45,6 +47,11 @@ pub fn create(store: &Store, args: &CreateArgs, output: Output) -> Result<(), Fa
         Database::open(store.home())?.save_node(&name, &json!(spec).to_string(), false)?;
         drop(lock);
     }
+    let done = match is_new {
+        true => MADE,
+        false if is_running(store, &name)? => RUNS,
+        false => STARTED,
+    };
     if let Err(failure) = start(store, args, &name) {
         if is_new {
             // What cannot start is not left behind.
@@ -53,7 +60,7 @@ pub fn create(store: &Store, args: &CreateArgs, output: Output) -> Result<(), Fa
         }
         return Err(failure);
     }
-    report(store, &name, "made and started", output)
+    report(store, &name, done, output)
 }
 
 /// Makes a node that a configuration describes.
@@ -77,7 +84,7 @@ fn of_configuration(
         ));
     }
     let name = configured::create(store, source)?;
-    report(store, &name, "made and started", output)
+    report(store, &name, MADE, output)
 }
 
 fn enroll(store: &Store, args: &CreateArgs, text: &str) -> Result<(), Failure> {
