@@ -16,8 +16,8 @@ pub mod streams;
 
 /// Names of all contenders, in the order of the report.
 pub fn contenders() -> Vec<&'static str> {
-    let mut names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-    let relays = relays::Kind::ALL.iter().map(|kind| kind.name());
+    let mut names: Vec<_> = Kind::ALL.iter().map(Named::name).collect();
+    let relays = relays::Kind::ALL.iter().map(Named::name);
     // Those that are both come last.
     names.splice(
         0..0,

@@ -33,7 +33,7 @@ pub fn each_name(size: usize, links: usize) -> String {
     format!("{size} B messages, {links} links, {RATE} a second one by one")
 }
 
-fn kinds(run: &mut Run<'_>) -> Vec<Kind> {
+fn kinds(run: &Run<'_>) -> Vec<Kind> {
     let mut kinds = Kind::ALL.to_vec();
     kinds.retain(|kind| run.settings.wants(kind.name()) && kind.missing(run.settings).is_none());
     kinds
