@@ -91,6 +91,12 @@ impl<'a> Meter<'a> {
         }
     }
 
+    /// Whether measuring may go on because nothing has been done yet: a busy machine can stand still for as long
+    /// as a short measurement.
+    pub(crate) fn waits(&self) -> bool {
+        self.began.elapsed() < PATIENCE
+    }
+
     /// Ends measuring, and gives how many seconds that took. `count` is how much of something named `per`
     /// was done; the figures are what the processes used for each, `scale` to the second, and their memory.
     pub(crate) fn stop(self, count: f64, per: &str, scale: f64) -> (f64, Figures) {

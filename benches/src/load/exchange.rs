@@ -218,6 +218,9 @@ pub fn closed(way: Way<'_>, count: u32, size: usize, time: Time) -> Outcome<Figu
     exchange.done.clear();
     let meter = Meter::start(way.contender);
     exchange.run(Pace::Closed, time.measured)?;
+    while exchange.done.is_empty() && meter.waits() {
+        exchange.run(Pace::Closed, time.measured)?;
+    }
     let count = exchange.done.len() as f64;
     let (took, used) = meter.stop(count, "us each", 1e6);
     if count == 0.0 {

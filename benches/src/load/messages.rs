@@ -172,8 +172,18 @@ impl Sender {
     }
 }
 
+/// Bytes of each link that may be under way: what takes a relay long enough to be busy with.
+const UNDER_WAY: u64 = 128 * 1024;
+/// Bytes that may be under way in any case.
+const UNDER_WAY_AT_LEAST: u64 = 16 * 1024 * 1024;
+
 /// Sends until told to stop; gives how many messages.
-fn send(senders: &mut [Sender], pace: Pace, stop: &AtomicBool) -> Outcome<u64> {
+fn send(
+    senders: &mut [Sender],
+    pace: Pace,
+    arrived: &AtomicU64,
+    stop: &AtomicBool,
+) -> Outcome<u64> {
     match pace {
         Pace::Full => {
             let mut poller = tried("epoll", Poller::new())?;
@@ -182,7 +192,15 @@ fn send(senders: &mut [Sender], pace: Pace, stop: &AtomicBool) -> Outcome<u64> {
                 tried("epoll", added)?;
             }
             let mut ready = Vec::new();
+            let most = UNDER_WAY_AT_LEAST.max(UNDER_WAY * senders.len() as u64);
+            let length = senders[0].message as u64;
             while !stop.load(Ordering::Relaxed) {
+                let sent: u64 = senders.iter().map(|sender| sender.sent).sum();
+                if sent > most + arrived.load(Ordering::Relaxed) * length {
+                    // Or the sockets would take more than a slow relay could carry in minutes.
+                    thread::sleep(Duration::from_micros(100));
+                    continue;
+                }
                 let waited = poller.wait(Some(Duration::from_millis(20)), &mut ready);
                 tried("epoll", waited)?;
                 for event in &ready {
@@ -293,7 +311,7 @@ pub fn messages(
             done
         });
         let sender = scope.spawn(|| {
-            let count = send(&mut senders, pace, &stop);
+            let count = send(&mut senders, pace, &arrived, &stop);
             sent.store(count.clone().unwrap_or(0), Ordering::Relaxed);
             count
         });
@@ -301,6 +319,9 @@ pub fn messages(
         let before = arrived.load(Ordering::Relaxed);
         let meter = Meter::of(&ready.relay.processes, None);
         thread::sleep(time.measured);
+        while arrived.load(Ordering::Relaxed) == before && meter.waits() {
+            thread::sleep(Duration::from_millis(10));
+        }
         let count = (arrived.load(Ordering::Relaxed) - before) as f64;
         let (took, used) = meter.stop(count, "us each", 1e6);
         stop.store(true, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use culvert_tests::PATIENCE;
 use culvert_tests::net::try_connect;
@@ -18,6 +18,8 @@ use crate::usage::resident;
 pub const EACH: &str = "KiB each";
 /// Name of the figure of memory of all processes.
 pub const WHOLE: &str = "MiB in all";
+/// How long opening all of them may take.
+const LONGEST: Duration = Duration::from_secs(120);
 /// How long memory has to come to rest.
 const REST: Duration = Duration::from_secs(2);
 
@@ -57,6 +59,7 @@ fn measure(contender: &Contender, count: usize, rest: Duration) -> Outcome<Figur
     let before = resident(&contender.processes);
     let text = known::bytes(0, 64);
     let mut streams = Vec::new();
+    let began = Instant::now();
     for id in 0..count {
         let open = || {
             let mut stream = try_connect(contender.address, PATIENCE)?;
@@ -66,6 +69,9 @@ fn measure(contender: &Contender, count: usize, rest: Duration) -> Outcome<Figur
             assert!(back == text, "other bytes came back");
             Ok::<_, std::io::Error>(stream)
         };
+        if began.elapsed() > LONGEST {
+            return Err(format!("only {id} streams were open after {LONGEST:?}"));
+        }
         streams.push(open().map_err(|error| format!("stream {id}: {error}"))?);
     }
     thread::sleep(rest);
