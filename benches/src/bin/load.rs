@@ -72,21 +72,27 @@ fn measure(settings: &Settings) -> io::Result<()> {
     for (name, work) in work::ALL {
         if settings.does(name) {
             work(&mut run);
+            // After each, so that hours of measuring are not lost with the last minute.
+            write(settings, &run.report)?;
         }
     }
-    let text = markdown(settings, &run.report);
-    println!("{text}");
+    println!("{}", markdown(settings, &run.report));
+    Ok(())
+}
+
+/// Writes the files that were asked for.
+fn write(settings: &Settings, report: &Report) -> io::Result<()> {
     if let Some(path) = &settings.markdown {
-        write_report(path, &text)?;
+        write_report(path, &markdown(settings, report))?;
     }
     if let Some(path) = &settings.json {
         let all = json!({
             "machine": machine(),
             "rounds": settings.rounds,
             "seconds": settings.seconds,
-            "left_out": run.report.left_out(),
-            "results": run.report.json(),
-            "targets": targets::json(&run.report),
+            "left_out": report.left_out(),
+            "results": report.json(),
+            "targets": targets::json(report),
         });
         fs::write(path, format!("{all:#}\n"))?;
     }
