@@ -141,14 +141,14 @@ fn our_edge_enrolls_with_a_real_authority() {
     let (code, said) = edge(homes[2].path(), &["project", "enroll", &ticket]);
     assert_eq!(
         (code, text(&said["error"], "reason")),
-        (1, "ticket_unknown"),
+        (3, "ticket_unknown"),
         "{said}"
     );
     // Who is no enroller is told so.
     let (code, said) = edge(homes[0].path(), &["project", "ticket"]);
     assert_eq!(
         (code, text(&said["error"], "reason")),
-        (1, "refused"),
+        (3, "refused"),
         "{said}"
     );
 }
