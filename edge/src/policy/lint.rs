@@ -4,7 +4,8 @@ use culvert_crypto::Identifier;
 use culvert_manage::config::tree::nearest;
 use culvert_manage::problem::Problem;
 use culvert_proto::policy::{
-    Bindings, Credential, Denial, Environment, Mode, Outcome, Part, Policy, Scope, Value,
+    Bindings, Credential, Denial, Environment, Mode, Outcome, Part, Policy, ResourceType, Scope,
+    Value,
 };
 
 /// Somebody of whom every attribute is known; its kind is all that matters.
@@ -21,24 +22,18 @@ impl Bindings for Everything {
     }
 }
 
-/// Types of the resources that a node has.
-const TYPES: [&str; 4] = [
-    "tcp-inlet",
-    "tcp-outlet",
-    "relay",
-    "secure-channel-listener",
-];
-
 /// Refuses a type that no resource has: its policy would protect nothing.
 pub(crate) fn check_type(kind: &str) -> Result<(), Problem> {
-    if TYPES.contains(&kind) {
+    let known = ResourceType::KNOWN;
+    let known = known.each_ref().map(ResourceType::as_str);
+    if known.contains(&kind) {
         return Ok(());
     }
-    let near = nearest(kind, TYPES);
+    let near = nearest(kind, known);
     let near = near.map_or_else(String::new, |near| format!(", did you mean '{near}'?"));
     Err(Problem::invalid(
         format!("a node has no resources of type '{kind}'{near}"),
-        format!("types are {}", TYPES.join(", ")),
+        format!("types are {}", known.join(", ")),
     ))
 }
 

@@ -23,6 +23,14 @@ pub enum ResourceType {
 }
 
 impl ResourceType {
+    /// Those that a node has itself.
+    pub const KNOWN: [Self; 4] = [
+        Self::TcpInlet,
+        Self::TcpOutlet,
+        Self::Relay,
+        Self::SecureChannelListener,
+    ];
+
     /// As it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -38,13 +46,7 @@ impl ResourceType {
 
 impl From<&str> for ResourceType {
     fn from(text: &str) -> Self {
-        let known = [
-            Self::TcpInlet,
-            Self::TcpOutlet,
-            Self::Relay,
-            Self::SecureChannelListener,
-        ];
-        let found = known.into_iter().find(|known| known.as_str() == text);
+        let found = Self::KNOWN.into_iter().find(|known| known.as_str() == text);
         found.unwrap_or_else(|| Self::Other(text.to_owned()))
     }
 }
