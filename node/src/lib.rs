@@ -22,10 +22,10 @@
 mod accept;
 mod buffer;
 mod histories;
-mod lazy;
 mod notify;
 mod queue;
 mod random;
+mod socket;
 mod sys;
 mod table;
 mod trace;

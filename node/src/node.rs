@@ -316,6 +316,7 @@ impl Part {
             setup(&shard);
             monoio::spawn(shard.clone().serve_inbox(self.inbox));
             monoio::spawn(shard.clone().keep_time());
+            monoio::spawn(shard.clone().keep_sending());
             if let Some(listener) = self.listener
                 && let Err(error) = accept_links(&shard, listener, Stop::never())
             {

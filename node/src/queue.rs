@@ -1,54 +1,33 @@
-//! The send queue of a link: bounded in bytes, flushed with vectored writes.
+//! The send queue of a socket: bounded in bytes, written with as few calls as possible.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use bytes::BytesMut;
-use monoio::io::{AsyncWriteRent, OwnedWriteHalf};
-use monoio::net::TcpStream;
+use bytes::{Buf, BytesMut};
 
+use crate::buffer::{CLASSES, Pool};
 use crate::notify::{Gate, Notify};
-use crate::sys::IovBatch;
+use crate::shard::Shard;
+use crate::socket::Socket;
+use crate::sys::Parts;
 
 /// A queue that was as full as this many bytes once, and takes less than that for too long, is stuck.
 pub(crate) const FULL: usize = 1 << 20;
 /// What a queued buffer counts for beside its bytes: it may keep a whole read buffer in use.
-pub(crate) const CHUNK: usize = 4 << 10;
-/// Most bytes of one vectored write.
-const BATCH_BYTES: usize = 1 << 20;
+const CHUNK: usize = 4 << 10;
+/// Up to this many bytes a message is appended to those before it: to describe it to the system would cost
+/// more than to copy it, and the buffer it arrived in would have to wait with it.
+const SMALL: usize = 1 << 10;
 
-/// What the writing task should do.
+/// What becomes of what is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Open,
-    /// Write what is queued, then end.
+    /// Nothing more is taken; what is queued is written.
     Draining,
-    /// End after the write under way.
+    /// Nothing is queued and nothing is taken.
     Ended,
-}
-
-/// What the writing task is told to do next.
-pub(crate) enum Work {
-    /// Write the batch.
-    Write,
-    /// Everything was written and the queue is closing.
-    Drained,
-    /// Stop now.
-    Stop,
-}
-
-/// Writes what a socket takes of a batch; what was written is gone from it. None if the socket takes
-/// nothing any more.
-pub(crate) async fn write_some(
-    half: &mut OwnedWriteHalf<TcpStream>,
-    mut batch: IovBatch,
-) -> (IovBatch, Option<usize>) {
-    batch.seal();
-    let (result, mut batch) = half.writev(batch).await;
-    let written = result.ok().filter(|n| *n > 0);
-    batch.consume(written.unwrap_or(0));
-    (batch, written)
 }
 
 /// How what waits to be written to a socket gets on, looked at about four times a second.
@@ -89,21 +68,55 @@ impl Progress {
     }
 }
 
+/// A queued buffer.
+struct Chunk {
+    data: BytesMut,
+    /// For one that small messages are gathered in, what it was taken from the pool as.
+    size: Option<usize>,
+}
+
+impl Chunk {
+    /// Whether so many bytes can be appended without moving anything.
+    fn has_room_for(&self, len: usize) -> bool {
+        self.size.is_some() && self.data.capacity() - self.data.len() >= len
+    }
+
+    fn release(self, pool: &Pool) {
+        if let Some(size) = self.size {
+            pool.give(self.data, size);
+        }
+    }
+}
+
 /// Buffers waiting to be written to one socket.
 ///
-/// `bytes` counts what is queued and what is being written. A producer may always append (so that
-/// nothing is dropped); when it finds the gate shut afterwards it must wait before it
-/// produces more, which bounds the queue by the high mark plus what each producer had in hand.
+/// A producer may always append (so that nothing is dropped); when it finds the gate shut afterwards it must
+/// wait before it produces more, which bounds the queue by the high mark plus what each producer
+/// had in hand.
 pub(crate) struct SendQueue {
-    chunks: RefCell<VecDeque<BytesMut>>,
+    chunks: RefCell<VecDeque<Chunk>>,
     bytes: Cell<usize>,
     mode: Cell<Mode>,
     gate: Rc<Gate>,
     /// Below this many bytes the sources are read again.
     low: Cell<usize>,
-    ready: Notify,
+    /// Whether it is written at the end of this turn.
+    due: Cell<bool>,
+    /// Whether a task waits until the socket takes more.
+    blocked: Cell<bool>,
+    ended: Notify,
     /// Total written, to tell a slow peer from one that has stopped reading.
     written: Cell<u64>,
+}
+
+/// How far writing came.
+enum Sent {
+    /// Everything was written.
+    All,
+    /// The socket takes nothing at present.
+    Blocked,
+    /// The socket takes nothing any more.
+    Broken,
 }
 
 impl SendQueue {
@@ -114,19 +127,21 @@ impl SendQueue {
             mode: Cell::new(Mode::Open),
             gate: Rc::default(),
             low: Cell::new(0),
-            ready: Notify::default(),
+            due: Cell::new(false),
+            blocked: Cell::new(false),
+            ended: Notify::default(),
             written: Cell::new(0),
         }
     }
 
-    /// Appends a buffer; gives the gate to wait at if more than `high` bytes are queued now.
-    pub(crate) fn push(&self, chunk: BytesMut, high: usize) -> Option<Rc<Gate>> {
+    /// Appends a buffer; gives the gate to wait at if more than `high` bytes are queued now. Whoever owns the
+    /// queue has it written ([`Shard::send_soon`]).
+    pub(crate) fn push(&self, chunk: BytesMut, high: usize, pool: &Pool) -> Option<Rc<Gate>> {
         if self.mode.get() != Mode::Open {
             return None;
         }
         self.bytes.set(self.bytes.get() + chunk.len());
-        self.chunks.borrow_mut().push_back(chunk);
-        self.ready.notify();
+        self.append(chunk, pool);
         if self.bytes.get() > high && !self.gate.is_shut() {
             self.gate.shut();
             self.low.set(high / 4);
@@ -134,9 +149,33 @@ impl SendQueue {
         self.gate.is_shut().then(|| Rc::clone(&self.gate))
     }
 
-    /// Bytes queued and being written.
+    fn append(&self, data: BytesMut, pool: &Pool) {
+        let mut chunks = self.chunks.borrow_mut();
+        if data.len() > SMALL {
+            return chunks.push_back(Chunk { data, size: None });
+        }
+        if let Some(last) = chunks.back_mut()
+            && last.has_room_for(data.len())
+        {
+            return last.data.extend_from_slice(&data);
+        }
+        let class = usize::from(!chunks.is_empty());
+        let mut fresh = pool.take(class);
+        fresh.extend_from_slice(&data);
+        chunks.push_back(Chunk {
+            data: fresh,
+            size: Some(CLASSES[class]),
+        });
+    }
+
+    /// Bytes queued.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.get()
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.get() == 0
     }
 
     /// How much memory it may keep in use.
@@ -154,57 +193,153 @@ impl SendQueue {
         self.gate.is_shut()
     }
 
-    /// Waits for something to write and fills the batch with it.
-    pub(crate) async fn fill(&self, batch: &mut IovBatch) -> Work {
-        self.ready
-            .until(|| match self.mode.get() {
-                Mode::Ended => Some(Work::Stop),
-                mode => {
-                    let mut chunks = self.chunks.borrow_mut();
-                    while batch.has_room() && batch.bytes() < BATCH_BYTES {
-                        let Some(chunk) = chunks.pop_front() else {
-                            break;
-                        };
-                        batch.push(chunk);
-                    }
-                    if !batch.is_empty() {
-                        Some(Work::Write)
-                    } else if mode == Mode::Draining {
-                        Some(Work::Drained)
-                    } else {
-                        None
-                    }
-                }
-            })
-            .await
+    /// Whether a task waits until the socket takes more.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.get()
     }
 
-    /// Notes that `n` bytes were written.
-    pub(crate) fn wrote(&self, n: usize) {
-        self.written.set(self.written.get() + n as u64);
-        self.bytes.set(self.bytes.get().saturating_sub(n));
-        if self.bytes.get() < self.low.get() {
+    /// Notes that it is to be written; false if that is known, or has to wait for the socket.
+    pub(crate) fn becomes_due(&self) -> bool {
+        !self.blocked.get() && !self.due.replace(true)
+    }
+
+    /// Writes as much as the socket takes; gives how many bytes that was.
+    fn write(&self, socket: &Socket, parts: &mut Parts, pool: &Pool) -> (usize, Sent) {
+        let mut total = 0;
+        while !self.is_empty() {
+            let chunks = self.chunks.borrow();
+            let sent = socket.send(parts, chunks.iter().map(|chunk| &chunk.data[..]));
+            drop(chunks);
+            match sent {
+                Ok(Some(n)) if n > 0 => {
+                    total += n;
+                    self.consume(n, pool);
+                }
+                Ok(None) => return (total, Sent::Blocked),
+                Ok(_) | Err(_) => return (total, Sent::Broken),
+            }
+        }
+        (total, Sent::All)
+    }
+
+    fn consume(&self, written: usize, pool: &Pool) {
+        let mut left = written;
+        let mut chunks = self.chunks.borrow_mut();
+        while let Some(first) = chunks.front_mut() {
+            if left < first.data.len() {
+                first.data.advance(left);
+                break;
+            }
+            left -= first.data.len();
+            if let Some(first) = chunks.pop_front() {
+                first.release(pool);
+            }
+        }
+        self.written.set(self.written.get() + written as u64);
+        self.bytes.set(self.bytes.get().saturating_sub(written));
+        if self.bytes.get() < self.low.get() || self.bytes.get() == 0 {
             self.gate.open();
         }
     }
 
-    /// Ends after what is queued was written.
+    /// Lets producers go on.
+    pub(crate) fn open_gate(&self) {
+        self.gate.open();
+    }
+
+    /// Takes nothing more; what is queued is still written.
     pub(crate) fn drain(&self) {
         if self.mode.get() == Mode::Open {
             self.mode.set(Mode::Draining);
         }
-        self.release();
+        self.gate.open();
+    }
+
+    /// Whether it is draining and all is written: true once, then it has ended.
+    pub(crate) fn finishes(&self) -> bool {
+        let is_over = self.mode.get() == Mode::Draining && self.is_empty();
+        if is_over {
+            self.mode.set(Mode::Ended);
+            self.ended.notify();
+        }
+        is_over
     }
 
     /// Ends at once; what is queued is dropped.
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(&self, pool: &Pool) {
         self.mode.set(Mode::Ended);
-        self.chunks.borrow_mut().clear();
-        self.release();
+        self.bytes.set(0);
+        for chunk in self.chunks.borrow_mut().drain(..) {
+            chunk.release(pool);
+        }
+        self.gate.open();
+        self.ended.notify();
     }
 
-    fn release(&self) {
-        self.gate.open();
-        self.ready.notify();
+    /// Waits until it has ended, by itself or after everything was written.
+    pub(crate) async fn wait_end(&self) {
+        self.ended
+            .until(|| (self.mode.get() == Mode::Ended).then_some(()))
+            .await;
     }
+}
+
+/// Something with a queue of bytes for a socket: a link, or a stream.
+pub(crate) trait Outgoing {
+    /// The queue.
+    fn queue(&self) -> &SendQueue;
+
+    /// The socket, while there is one.
+    fn socket(&self) -> Option<Rc<Socket>>;
+
+    /// Bytes were written.
+    fn wrote(&self, shard: &Shard, bytes: usize);
+
+    /// Nothing waits to be written.
+    fn is_idle(&self, shard: &Shard);
+
+    /// The socket takes nothing any more.
+    fn broke(&self, shard: &Shard);
+}
+
+/// Writes what is queued now, and the rest as soon as the socket takes it.
+pub(crate) fn write_out(shard: &Shard, to: &Rc<dyn Outgoing>) {
+    let queue = to.queue();
+    queue.due.set(false);
+    if queue.blocked.get() {
+        return;
+    }
+    let Some(socket) = to.socket() else { return };
+    if write_some(shard, &**to, &socket) {
+        queue.blocked.set(true);
+        monoio::spawn(write_rest(shard.clone(), Rc::clone(to), socket));
+    }
+}
+
+/// Whether something is left that has to wait.
+fn write_some(shard: &Shard, to: &dyn Outgoing, socket: &Socket) -> bool {
+    let (written, sent) = to
+        .queue()
+        .write(socket, &mut shard.parts(), shard.pool());
+    if written > 0 {
+        to.wrote(shard, written);
+    }
+    match sent {
+        Sent::Blocked => return true,
+        Sent::Broken => to.broke(shard),
+        // What it had written may have led to something new.
+        Sent::All if to.queue().is_empty() => to.is_idle(shard),
+        Sent::All => return write_some(shard, to, socket),
+    }
+    false
+}
+
+async fn write_rest(shard: Shard, to: Rc<dyn Outgoing>, socket: Rc<Socket>) {
+    loop {
+        socket.writable().await;
+        if !write_some(&shard, &*to, &socket) {
+            break;
+        }
+    }
+    to.queue().blocked.set(false);
 }

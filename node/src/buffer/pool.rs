@@ -9,6 +9,9 @@ use super::CLASSES;
 
 /// Free buffers of each class a shard keeps for later.
 const KEPT: [usize; 3] = [256, 64, 8];
+/// How many connections may keep a buffer of the largest class until their frame is complete; the frames of more
+/// are moved to storage of their size.
+const LENT: usize = 32;
 /// How many retired buffers are looked at for one that is free again.
 const LOOKS: usize = 4;
 /// Bounds of what may be queued for one destination before its sources stop being read.
@@ -29,6 +32,10 @@ pub(crate) struct Pool {
     odd: RefCell<Vec<(BytesMut, usize)>>,
     /// What small buffers are cut from, and its size.
     scratch: RefCell<(BytesMut, usize)>,
+    /// What is read into next, or what is left of it.
+    shared: RefCell<Option<BytesMut>>,
+    /// How many of that class connections have at present.
+    lent: Cell<usize>,
 }
 
 #[derive(Default)]
@@ -48,6 +55,8 @@ impl Pool {
             retired: RefCell::default(),
             odd: RefCell::default(),
             scratch: RefCell::default(),
+            shared: RefCell::default(),
+            lent: Cell::new(0),
         }
     }
 
@@ -66,9 +75,10 @@ impl Pool {
         self.held.get()
     }
 
-    /// Whether connections may go on to larger buffers: not when memory is getting scarce.
-    pub(crate) fn has_room_for(&self, class: usize) -> bool {
-        self.held.get() < self.limit >> class
+    /// Whether a connection may keep a buffer that is larger than what it has to keep: a few may, while memory
+    /// is not getting scarce.
+    pub(crate) fn has_room_to_keep(&self) -> bool {
+        self.lent.get() <= LENT && self.held.get() < self.limit / 4
     }
 
     /// How many bytes may be queued for one destination: a share of what is left, so that one that
@@ -105,6 +115,30 @@ impl Pool {
             self.add(size);
         }
         buffer.unwrap_or_else(|| BytesMut::with_capacity(size))
+    }
+
+    /// An empty buffer of the largest class to read into, with room for `wanted` bytes at least: the one
+    /// that was used last, so that it is still in the processor's cache, or what is left of it while
+    /// parts of it are queued.
+    pub(crate) fn lend(&self, wanted: usize) -> BytesMut {
+        let class = CLASSES.len() - 1;
+        self.lent.set(self.lent.get() + 1);
+        if let Some(mut buffer) = self.shared.take() {
+            if buffer.try_reclaim(CLASSES[class]) || buffer.capacity() >= wanted {
+                return buffer;
+            }
+            self.give(buffer, CLASSES[class]);
+        }
+        self.take(class)
+    }
+
+    /// Takes back what [`Pool::lend`] gave.
+    pub(crate) fn put_back(&self, mut buffer: BytesMut) {
+        self.lent.set(self.lent.get().saturating_sub(1));
+        buffer.clear();
+        if let Some(other) = self.shared.replace(Some(buffer)) {
+            self.give(other, CLASSES[CLASSES.len() - 1]);
+        }
     }
 
     /// An empty buffer of another size.
@@ -169,7 +203,8 @@ impl Pool {
     /// prefixes that find no room in front of their message, and for control messages.
     pub(crate) fn small(&self, len: usize) -> BytesMut {
         let mut scratch = self.scratch.borrow_mut();
-        if scratch.0.capacity() < len && !scratch.0.try_reclaim(CLASSES[1].max(len)) {
+        let size = CLASSES[1].max(len);
+        if !scratch.0.try_reclaim(size) && scratch.0.capacity() < len {
             let fresh = match CLASSES[1] >= len {
                 true => (self.take(1), CLASSES[1]),
                 false => (self.take_odd(len), len),
@@ -245,11 +280,10 @@ mod tests {
     fn scarce_memory_means_smaller_buffers_and_queues() {
         let pool = Pool::new(512 << 20);
         assert_eq!(pool.high_water(), HIGH_WATER[1]);
-        assert!(pool.has_room_for(2));
+        assert!(pool.has_room_to_keep());
         pool.add(200 << 20);
-        assert!(!pool.has_room_for(2) && pool.has_room_for(1));
+        assert!(!pool.has_room_to_keep());
         pool.add(312 << 20);
-        assert!(!pool.has_room_for(1));
         assert_eq!(pool.high_water(), HIGH_WATER[0]);
     }
 }

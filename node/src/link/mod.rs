@@ -4,7 +4,6 @@ mod tasks;
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,18 +12,16 @@ use bytes::BytesMut;
 use culvert_proto::flow_control::FlowId;
 use culvert_proto::frame::{self, Decoded, FrameError};
 use culvert_proto::route::RouteView;
-use monoio::io::Splitable;
-use monoio::net::TcpStream as Socket;
+use monoio::net::TcpStream as RuntimeStream;
 
 use crate::buffer::ReadBuffer;
 use crate::key::{Key, LocalAddress};
-use crate::lazy::LazyRead;
 use crate::notify::{Gate, Notify};
 use crate::packet::{Packet, Producer};
-use crate::queue::{FULL, Progress, SendQueue};
+use crate::queue::{FULL, Outgoing, Progress, SendQueue};
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
-use crate::sys::SocketFd;
+use crate::socket::Socket;
 use crate::table::{Entry, Place};
 use crate::worker::Outcome;
 
@@ -46,8 +43,9 @@ pub(crate) struct Origin {
 
 /// One TCP connection that carries frames, owned by one shard.
 ///
-/// A reading and a writing task share it. `fd` is set while both hold the socket; ending the link
-/// shuts the socket down, which ends the read under way.
+/// A task reads; what is queued is written at the end of each turn of the shard, and by a task of its own
+/// only while the socket takes nothing. Ending the link shuts the socket down, which ends the read under
+/// way.
 pub struct Link {
     /// Its local address: the hop that leads to the peer.
     pub address: LocalAddress,
@@ -56,7 +54,7 @@ pub struct Link {
     pub(crate) producer: Cell<Producer>,
     accepted: bool,
     queue: SendQueue,
-    fd: Cell<Option<SocketFd>>,
+    socket: RefCell<Option<Rc<Socket>>>,
     end: Cell<Option<CloseReason>>,
     ended: Notify,
     /// The peer's version byte was read.
@@ -76,7 +74,6 @@ pub struct Link {
     places: RefCell<Vec<Place>>,
     /// Storage that unread bytes are in, beyond what every link has.
     reading: Cell<usize>,
-    lazy: LazyRead,
     /// How what is queued gets on.
     progress: Progress,
     /// What closing it for want of memory will give back.
@@ -109,11 +106,10 @@ impl Link {
         unread: Option<&[u8]>,
     ) -> Result<Rc<Self>, Refusal> {
         let peer = socket.peer_addr().map_err(|_| Refusal::ConnectionLost)?;
-        socket.set_nodelay(true).ok();
         keep_alive(&socket);
         let moved = unread.is_some();
-        let fd = SocketFd::new(socket.as_raw_fd());
-        let socket = Socket::from_std(socket).map_err(|_| Refusal::ConnectionLost)?;
+        let socket = RuntimeStream::from_std(socket).map_err(|_| Refusal::ConnectionLost)?;
+        let socket = Rc::new(Socket::new(socket));
         let producer = Producer {
             id: shard.new_flow_id(),
             spawner: origin.spawner,
@@ -125,7 +121,7 @@ impl Link {
                 producer: Cell::new(producer),
                 accepted: origin.accepted,
                 queue: SendQueue::new(),
-                fd: Cell::new(Some(fd)),
+                socket: RefCell::new(Some(Rc::clone(&socket))),
                 end: Cell::new(None),
                 ended: Notify::default(),
                 greeted: Cell::new(moved),
@@ -137,7 +133,6 @@ impl Link {
                 held: Gate::default(),
                 places: RefCell::default(),
                 reading: Cell::new(0),
-                lazy: LazyRead::default(),
                 progress: Progress::default(),
                 relieving: Cell::new(0),
                 authenticated: Cell::new(0),
@@ -160,26 +155,17 @@ impl Link {
             link.partial_since.set(Some(shard.now_ms()));
             let mut version = shard.pool().small(1);
             version[0] = frame::VERSION;
-            link.queue.push(version, FULL);
+            link.push(shard, version, FULL);
         }
-        let buffer = match unread {
-            Some(unread) => ReadBuffer::resume(shard.pool(), unread),
-            None => ReadBuffer::new(shard.pool()),
-        };
-        let (reader, writer) = socket.into_split();
-        monoio::spawn(tasks::run(
-            shard.clone(),
-            Rc::clone(&link),
-            reader,
-            writer,
-            buffer,
-        ));
+        let buffer = ReadBuffer::resume(shard.pool(), unread.unwrap_or_default());
+        let task = tasks::run(shard.clone(), Rc::clone(&link), socket, buffer);
+        monoio::spawn(task);
         Ok(link)
     }
 
     /// Queues a message for the peer, with its first onward hop (this link, or a name that leads
     /// to it) replaced by `push`.
-    pub(crate) fn transmit(&self, shard: &Shard, packet: Packet, push: RouteView<'_>) -> Outcome {
+    pub(crate) fn transmit(self: &Rc<Self>, shard: &Shard, packet: Packet, push: RouteView<'_>) -> Outcome {
         if self.end.get().is_some() {
             return Outcome::Refused(Refusal::UnknownAddress);
         }
@@ -190,24 +176,30 @@ impl Link {
     }
 
     /// Queues a message composed for the peer, whose onward route begins at the peer.
-    pub(crate) fn transmit_composed(&self, shard: &Shard, packet: Packet) -> Outcome {
+    pub(crate) fn transmit_composed(self: &Rc<Self>, shard: &Shard, packet: Packet) -> Outcome {
         if self.end.get().is_some() {
             return Outcome::Refused(Refusal::UnknownAddress);
         }
         self.enqueue(shard, packet.into_frame(0, RouteView::EMPTY, shard.pool()))
     }
 
+    fn push(self: &Rc<Self>, shard: &Shard, chunk: BytesMut, high: usize) -> Option<Rc<Gate>> {
+        if self.queue.becomes_due() {
+            shard.send_soon(Rc::clone(self) as _);
+        }
+        self.queue.push(chunk, high, shard.pool())
+    }
+
     fn enqueue(
-        &self,
+        self: &Rc<Self>,
         shard: &Shard,
         frame: Result<(Option<BytesMut>, BytesMut), Refusal>,
     ) -> Outcome {
         match frame {
             Ok((front, body)) => {
                 let high = shard.pool().high_water();
-                let first = front.and_then(|front| self.queue.push(front, high));
-                self.queue
-                    .push(body, high)
+                let first = front.and_then(|front| self.push(shard, front, high));
+                self.push(shard, body, high)
                     .or(first)
                     .map_or(Outcome::Done, Outcome::Wait)
             }
@@ -219,25 +211,31 @@ impl Link {
     }
 
     /// Ends the link at once.
-    pub fn close(&self, reason: CloseReason) {
+    pub fn close(&self, shard: &Shard, reason: CloseReason) {
         if self.end.get().is_none() {
             self.end.set(Some(reason));
         }
-        if let Some(fd) = self.fd.get() {
-            fd.shutdown();
+        if let Some(socket) = self.socket() {
+            socket.shutdown();
         }
         self.held.open();
-        self.queue.end();
+        self.queue.end(shard.pool());
+    }
+
+    /// Has what is queued written, and ends the queue when that is done.
+    fn drain(self: &Rc<Self>, shard: &Shard) {
+        self.queue.drain();
+        shard.send_soon(Rc::clone(self) as _);
     }
 
     /// Ends the link once what is queued has left and the peer has ended its side too: by then it has let
     /// go of whatever it held for this node. At once if the peer has never said a word.
-    pub(crate) async fn leave(&self, shard: &Shard) {
+    pub(crate) async fn leave(self: &Rc<Self>, shard: &Shard) {
         // Nothing is to be queued any more.
         shard.remove(self.address.key);
         if self.greeted.get() && self.end.get().is_none() {
             self.leaving.set(true);
-            self.queue.drain();
+            self.drain(shard);
             if monoio::time::timeout(GOODBYE, self.wait_end())
                 .await
                 .is_ok()
@@ -245,7 +243,7 @@ impl Link {
                 return;
             }
         }
-        self.close(CloseReason::Local);
+        self.close(shard, CloseReason::Local);
         let _ = monoio::time::timeout(GOODBYE, self.wait_end()).await;
     }
 
@@ -258,7 +256,7 @@ impl Link {
     pub async fn wait_end(&self) -> CloseReason {
         self.ended
             .until(|| {
-                if self.fd.get().is_none() {
+                if self.socket.borrow().is_none() {
                     self.end.get()
                 } else {
                     None
@@ -331,10 +329,10 @@ impl Link {
     }
 
     /// Closes it because it holds too much; its end tells that the memory is back.
-    pub(crate) fn relieve(&self) -> usize {
+    pub(crate) fn relieve(&self, shard: &Shard) -> usize {
         let held = self.held();
         self.relieving.set(held);
-        self.close(CloseReason::MemoryLimit);
+        self.close(shard, CloseReason::MemoryLimit);
         held
     }
 
@@ -395,7 +393,6 @@ impl Link {
     pub(crate) fn tick(&self, shard: &Shard) {
         self.behind.set(self.queue.bytes() > 0);
         let now = shard.now_ms();
-        self.lazy.tick(now, shard.pool().excess() > 0);
         let written = self.queue.written();
         self.progress.look(self.behind.get(), written);
         let limits = shard.limits();
@@ -403,14 +400,14 @@ impl Link {
             // The peer cannot finish a frame that this node does not read.
             Some(_) if self.is_unread() => self.partial_since.set(Some(now)),
             Some(since) if now - since > limits.frame_timeout_ms => {
-                self.close(CloseReason::FrameTimeout);
+                self.close(shard, CloseReason::FrameTimeout);
             }
             _ => {}
         }
         let full = self.queue.is_full();
         let slow = self.progress.slow_ms(now, full, written, FULL as u64);
         if slow > limits.stall_timeout_ms {
-            self.close(CloseReason::Stalled);
+            self.close(shard, CloseReason::Stalled);
         }
     }
 
@@ -432,6 +429,38 @@ impl Link {
             Err(FrameError::Empty) => Err(CloseReason::EmptyFrame),
             Err(_) => Err(CloseReason::FrameTooLong),
         }
+    }
+}
+
+impl Outgoing for Link {
+    fn queue(&self) -> &SendQueue {
+        &self.queue
+    }
+
+    fn socket(&self) -> Option<Rc<Socket>> {
+        self.socket.borrow().clone()
+    }
+
+    fn wrote(&self, shard: &Shard, bytes: usize) {
+        shard.counters().bytes_out.add(bytes as u64);
+        shard.counters().writes.add(1);
+    }
+
+    fn is_idle(&self, _: &Shard) {
+        if !self.queue.finishes() {
+            return;
+        }
+        let Some(socket) = self.socket() else { return };
+        match self.end.get() {
+            Some(CloseReason::Moved) => {}
+            // What the peer still says is read to its end.
+            None => socket.shutdown_write(),
+            Some(_) => socket.shutdown(),
+        }
+    }
+
+    fn broke(&self, shard: &Shard) {
+        self.close(shard, CloseReason::Io);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::policy::Guard;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::stop::Stop;
-use crate::sys::{self, SocketFd};
+use crate::{socket, sys};
 use crate::trace::Trace;
 
 /// How long a client may wait for a path.
@@ -226,7 +226,7 @@ pub(super) async fn serve(
         let Ok(path) = monoio::time::timeout(LOOK, paths.wait()).await else {
             if shard.now_ms() >= deadline_ms {
                 shard.refuse(Refusal::NoRoute, "client of an inlet");
-                return reset(&client);
+                return reset(sys::descriptor(&client));
             }
             if !paths.lanes.any_is_up() {
                 continue;
@@ -237,7 +237,7 @@ pub(super) async fn serve(
             };
         };
         let Some(path) = path else {
-            return reset(&client);
+            return reset(sys::descriptor(&client));
         };
         match open(&shard, &config, &path, &paths).await {
             Ok((stream, _entered)) => {
@@ -247,7 +247,7 @@ pub(super) async fn serve(
                 }
                 return stream.run(shard, client).await;
             }
-            Err(Ended::Final) => return reset(&client),
+            Err(Ended::Final) => return reset(sys::descriptor(&client)),
             Err(Ended::PathDied) => {
                 // The session replaces a dead path; do not spin on it until it has noticed.
                 monoio::time::sleep(Duration::from_millis(5)).await;
@@ -317,6 +317,6 @@ async fn open(
 }
 
 /// Resets the connection of a client that is not served.
-pub(super) fn reset(client: &impl AsRawFd) {
-    SocketFd::new(client.as_raw_fd()).abort();
+pub(super) fn reset(client: BorrowedFd<'_>) {
+    socket::abort(client);
 }

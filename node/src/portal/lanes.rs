@@ -2,6 +2,7 @@
 //! the fewest streams.
 
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ impl Word {
     /// Resets the client that it is about.
     fn turn_away(self) {
         if let Self::Client(client) = self {
-            reset(&client.socket);
+            reset(client.socket.as_fd());
         }
     }
 }

@@ -3,8 +3,6 @@
 mod tasks;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,21 +10,20 @@ use bytes::{Buf, BytesMut};
 use culvert_crypto::Identifier;
 use culvert_proto::portal::{self, Received};
 use culvert_proto::route::Route;
-use monoio::io::Splitable;
 use monoio::net::TcpStream;
 use serde::Serialize;
 
 use crate::channel::Channel;
 use crate::inspect::StreamView;
 use crate::key::{Key, LocalAddress};
-use crate::lazy::LazyRead;
-use crate::notify::{Gate, Notify};
+use crate::notify::Notify;
 use crate::packet::Packet;
 use crate::policy::{Basis, Guard};
-use crate::queue::{CHUNK, Progress};
+use crate::queue::{Outgoing, Progress, SendQueue};
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
-use crate::sys::SocketFd;
+use crate::socket::{self, Socket};
+use crate::sys;
 use crate::table::Entry;
 use crate::trace::Trace;
 use crate::worker::Outcome;
@@ -34,7 +31,6 @@ use crate::worker::Outcome;
 /// Received bytes that wait for a slow socket when the peer knows no credit; above this the link is
 /// not read.
 const HIGH_WATER: usize = 1 << 20;
-const LOW_WATER: usize = 256 << 10;
 
 /// Which end of a portal a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -78,8 +74,8 @@ pub struct Stream {
     guard: Option<Guard>,
     /// What was known when the guard was asked last.
     basis: Cell<Basis>,
-    incoming: RefCell<VecDeque<BytesMut>>,
-    waiting: Cell<usize>,
+    /// What came from the far side and waits for the socket.
+    queue: SendQueue,
     role: Role,
     trace: Option<Trace>,
     since_ms: u64,
@@ -87,18 +83,18 @@ pub struct Stream {
     received: Cell<u64>,
     /// Bytes that went there.
     sent: Cell<u64>,
-    written: Cell<u64>,
     progress: Progress,
-    /// Storage that is read into, beyond what every stream has.
-    reading: Cell<usize>,
-    lazy: LazyRead,
-    gate: Rc<Gate>,
     opened: Cell<bool>,
+    /// The far side will send nothing more.
     finish: Cell<bool>,
+    /// The socket was told so.
+    finished: Cell<bool>,
     /// The socket is to be reset.
     aborted: Cell<bool>,
     read_ended: Cell<bool>,
-    fd: Cell<Option<SocketFd>>,
+    socket: RefCell<Option<Rc<Socket>>>,
+    /// Nothing more is written to the socket.
+    closed: Cell<bool>,
     end: Cell<Option<CloseReason>>,
     /// Why it will have ended when the machine is done.
     why: Cell<CloseReason>,
@@ -136,23 +132,20 @@ impl Stream {
                 basis: Cell::new(basis),
                 guard: guard.cloned(),
                 channel,
-                incoming: RefCell::default(),
-                waiting: Cell::new(0),
+                queue: SendQueue::new(),
                 role,
                 trace,
                 since_ms: shard.now_ms(),
                 received: Cell::new(0),
                 sent: Cell::new(0),
-                written: Cell::new(0),
                 progress: Progress::default(),
-                reading: Cell::new(0),
-                lazy: LazyRead::default(),
-                gate: Rc::default(),
                 opened: Cell::new(false),
                 finish: Cell::new(false),
+                finished: Cell::new(false),
                 aborted: Cell::new(false),
                 read_ended: Cell::new(false),
-                fd: Cell::new(None),
+                socket: RefCell::default(),
+                closed: Cell::new(false),
                 end: Cell::new(None),
                 why: Cell::new(CloseReason::PeerClosed),
                 changed: Notify::default(),
@@ -207,6 +200,28 @@ impl Stream {
         if done && self.end.get().is_none() {
             self.finish_up(shard, aborts, self.why.get());
         }
+        self.settle();
+        self.changed.notify();
+    }
+
+    /// Ends the sending direction of the socket, or the whole of it, once what came before is written.
+    fn settle(&self) {
+        let Some(socket) = self.socket().filter(|_| self.queue.is_empty()) else {
+            return;
+        };
+        if self.end.get().is_some() {
+            self.shut(&socket);
+        } else if self.finish.get() && !self.finished.replace(true) {
+            socket.shutdown_write();
+        }
+    }
+
+    /// Ends the socket, and the wait for what it may still have to say.
+    fn shut(&self, socket: &Socket) {
+        // A connection that was reset is not to look like one that ended.
+        if !self.closed.replace(true) && !self.aborted.get() {
+            socket.shutdown();
+        }
         self.changed.notify();
     }
 
@@ -214,6 +229,7 @@ impl Stream {
     pub fn abort(&self, shard: &Shard, reason: CloseReason) {
         if self.end.get().is_none() {
             self.finish_up(shard, true, reason);
+            self.settle();
             self.changed.notify();
         }
     }
@@ -229,37 +245,38 @@ impl Stream {
         if self.end.get().is_none() {
             self.abort(shard, reason);
         } else if !self.aborted.get() {
-            self.let_go();
+            self.let_go(shard);
         }
     }
 
     /// Drops what waits for the socket, and resets it.
-    fn let_go(&self) {
+    fn let_go(&self, shard: &Shard) {
         self.aborted.set(true);
-        self.incoming.borrow_mut().clear();
-        self.waiting.set(0);
-        if let Some(fd) = self.fd.get() {
-            fd.abort();
+        self.queue.end(shard.pool());
+        if let Some(socket) = self.socket() {
+            socket.abort();
+            self.shut(&socket);
         }
         self.changed.notify();
     }
 
     /// Whether a stream that has ended still has data for its socket; a socket that takes nothing for
     /// too long is reset.
-    pub(crate) fn is_leaving(&self, now_ms: u64, limit_ms: u64) -> bool {
-        if self.fd.get().is_none() || self.aborted.get() {
+    pub(crate) fn is_leaving(&self, shard: &Shard) -> bool {
+        if !self.is_unfinished() {
             return false;
         }
-        let slow = self.progress.slow_ms(now_ms, true, self.written.get(), 0);
-        if slow > limit_ms {
-            self.let_go();
+        let written = self.queue.written();
+        let slow = self.progress.slow_ms(shard.now_ms(), true, written, 0);
+        if slow > shard.limits().stall_timeout_ms {
+            self.let_go(shard);
         }
         !self.aborted.get()
     }
 
     /// Whether its socket still waits for data that it is to be given.
     pub(crate) fn is_unfinished(&self) -> bool {
-        self.fd.get().is_some() && !self.aborted.get()
+        self.socket.borrow().is_some() && !self.aborted.get()
     }
 
     /// Whether the socket has taken nothing of what waits for it since the time was last looked at.
@@ -278,13 +295,13 @@ impl Stream {
             channel.in_use(false);
         }
         if abort {
-            self.let_go();
+            self.let_go(shard);
         }
-        self.gate.open();
+        self.queue.open_gate();
         let own = shard.take(self.address.key);
         if let Some(Entry::Stream(own)) = own
-            && self.waiting.get() > 0
-            && self.fd.get().is_some()
+            && !self.queue.is_empty()
+            && self.is_unfinished()
         {
             shard.watch_leaving(own);
         }
@@ -355,7 +372,7 @@ impl Stream {
     }
 
     /// Takes a message of the far side.
-    pub(crate) fn receive(&self, shard: &Shard, packet: Packet) -> Outcome {
+    pub(crate) fn receive(self: &Rc<Self>, shard: &Shard, packet: Packet) -> Outcome {
         if packet.onward().hops() != 1 {
             return Outcome::Refused(Refusal::UnexpectedHops);
         }
@@ -376,7 +393,7 @@ impl Stream {
             Ok(Received::Data(data)) => {
                 buffer.truncate(range.start + data.end);
                 buffer.advance(range.start + data.start);
-                self.queue(buffer)
+                self.queue_data(shard, buffer)
             }
             Ok(Received::Finish) => {
                 self.finish.set(true);
@@ -399,15 +416,18 @@ impl Stream {
         outcome
     }
 
-    fn queue(&self, data: BytesMut) -> Outcome {
+    fn queue_data(self: &Rc<Self>, shard: &Shard, data: BytesMut) -> Outcome {
         self.received.set(self.received.get() + data.len() as u64);
-        self.waiting.set(self.waiting.get() + data.len());
-        self.incoming.borrow_mut().push_back(data);
-        if self.waiting.get() > HIGH_WATER && !self.machine.borrow().peer_is_culvert() {
-            self.gate.shut();
-            return Outcome::Wait(Rc::clone(&self.gate));
+        // With credit the far side stops by itself.
+        let high = match self.machine.borrow().peer_is_culvert() {
+            true => usize::MAX,
+            false => HIGH_WATER,
+        };
+        let full = self.queue.push(data, high, shard.pool());
+        if self.queue.becomes_due() {
+            shard.send_soon(Rc::clone(self) as _);
         }
-        Outcome::Done
+        full.map_or(Outcome::Done, Outcome::Wait)
     }
 
     /// How much memory it may keep in use; nothing once it was reset.
@@ -415,7 +435,7 @@ impl Stream {
         if self.aborted.get() {
             return 0;
         }
-        self.reading.get() + self.waiting.get() + CHUNK * self.incoming.borrow().len()
+        self.queue.held()
     }
 
     /// What it is and did, for operators.
@@ -447,13 +467,12 @@ impl Stream {
             }
             self.flush(shard);
         }
-        self.lazy.tick(now, shard.pool().excess() > 0);
         if !self.is_still_admitted(shard) {
             return self.break_off(shard, CloseReason::Denied);
         }
-        let written = self.written.get();
-        self.progress.look(self.waiting.get() > 0, written);
-        let slow = self.progress.slow_ms(now, self.gate.is_shut(), written, 0);
+        let written = self.queue.written();
+        self.progress.look(!self.queue.is_empty(), written);
+        let slow = self.progress.slow_ms(now, self.queue.is_full(), written, 0);
         if slow > shard.limits().stall_timeout_ms {
             self.break_off(shard, CloseReason::Stalled);
         }
@@ -471,17 +490,44 @@ impl Stream {
     /// Joins the stream to its socket and runs until both directions have ended.
     pub(crate) async fn run(self: Rc<Self>, shard: Shard, socket: TcpStream) {
         if self.aborted.get() {
-            SocketFd::new(socket.as_raw_fd()).abort();
-            return;
+            return socket::abort(sys::descriptor(&socket));
         }
-        socket.set_nodelay(true).ok();
+        let socket = Rc::new(Socket::new(socket));
         self.opened.set(true);
-        self.fd.set(Some(SocketFd::new(socket.as_raw_fd())));
-        let (reader, writer) = socket.into_split();
-        let reading = monoio::spawn(tasks::read(shard.clone(), Rc::clone(&self), reader));
-        tasks::write(&shard, &self, writer).await;
-        reading.await;
-        self.fd.set(None);
+        self.socket.replace(Some(Rc::clone(&socket)));
+        // What came while it was connected.
+        shard.send_soon(Rc::clone(&self) as _);
+        tasks::read(&shard, &self, &socket).await;
+        let is_closed = || self.closed.get().then_some(());
+        self.changed.until(is_closed).await;
+        self.socket.take();
         self.changed.notify();
+    }
+}
+
+impl Outgoing for Stream {
+    fn queue(&self) -> &SendQueue {
+        &self.queue
+    }
+
+    fn socket(&self) -> Option<Rc<Socket>> {
+        self.socket.borrow().clone()
+    }
+
+    fn wrote(&self, shard: &Shard, bytes: usize) {
+        self.with(shard, |machine| machine.on_written(bytes));
+    }
+
+    fn is_idle(&self, _: &Shard) {
+        self.settle();
+    }
+
+    fn broke(&self, shard: &Shard) {
+        self.queue.end(shard.pool());
+        self.why.set(CloseReason::Io);
+        self.with(shard, portal::Stream::on_write_error);
+        if let Some(socket) = self.socket() {
+            self.shut(&socket);
+        }
     }
 }

@@ -66,7 +66,7 @@ impl Kept<'_> {
                     if self.shard.is_ending() {
                         return;
                     }
-                    link.close(CloseReason::Local);
+                    link.close(self.shard, CloseReason::Local);
                     lost
                 }
             };

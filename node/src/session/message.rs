@@ -98,9 +98,10 @@ impl Drop for Way<'_> {
             channel.close(self.shard, CloseReason::Local);
         }
         if let Some(link) = self.link.take() {
-            self.shard.spawn(async move {
+            let shard = self.shard.clone();
+            monoio::spawn(async move {
                 monoio::time::sleep(GOODBYE).await;
-                link.close(CloseReason::Local);
+                link.close(&shard, CloseReason::Local);
             });
         }
     }

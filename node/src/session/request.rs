@@ -317,13 +317,14 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let link = Rc::clone(&self.link);
         let Some(channel) = self.channel.take() else {
-            link.close(CloseReason::Local);
+            link.close(&self.shard, CloseReason::Local);
             return;
         };
         channel.close(&self.shard, CloseReason::Local);
+        let shard = self.shard.clone();
         monoio::spawn(async move {
             monoio::time::sleep(GOODBYE).await;
-            link.close(CloseReason::Local);
+            link.close(&shard, CloseReason::Local);
         });
     }
 }

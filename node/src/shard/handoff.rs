@@ -268,7 +268,7 @@ impl Shard {
             .by_key(key)
             .map(|(_, entry)| entry.clone());
         match entry {
-            Some(Entry::Link(link)) => link.close(reason),
+            Some(Entry::Link(link)) => link.close(self, reason),
             Some(Entry::Encryptor(channel) | Entry::Decryptor(channel)) => {
                 channel.close(self, reason);
             }

@@ -6,8 +6,10 @@ mod leave;
 mod permission;
 mod relief;
 mod router;
+mod sending;
 
 use relief::Relief;
+use sending::Sending;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashSet;
@@ -87,6 +89,7 @@ struct Inner {
     draining: Stop,
     pool: Pool,
     relief: Relief,
+    sending: Sending,
     /// Streams that have ended and still write what came before.
     leaving: RefCell<Vec<Rc<Stream>>>,
     counters: Arc<Counters>,
@@ -127,6 +130,7 @@ impl Shard {
             draining,
             pool: Pool::new((limits.memory / peers.len().max(1)).max(LEAST_MEMORY)),
             relief: Relief::default(),
+            sending: Sending::default(),
             leaving: RefCell::default(),
             counters,
             limits,
@@ -452,9 +456,8 @@ impl Shard {
             monoio::time::sleep(std::time::Duration::from_millis(250)).await;
             self.0.pool.sweep();
             self.0.counters.memory.set(self.0.pool.held() as u64);
-            let limit = self.limits().stall_timeout_ms;
             let mut leaving = self.0.leaving.borrow_mut();
-            leaving.retain(|stream| stream.is_leaving(self.now_ms(), limit));
+            leaving.retain(|stream| stream.is_leaving(&self));
             drop(leaving);
             let entries = self.entries();
             // Links first: what the others send now is not to count as waiting.

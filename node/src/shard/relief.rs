@@ -65,7 +65,7 @@ impl Shard {
             Entry::Link(link) => {
                 tracing::warn!(peer = %link.peer, held, "closed a connection: memory is used up");
                 let pending = &self.0.relief.pending;
-                pending.set(pending.get() + link.relieve());
+                pending.set(pending.get() + link.relieve(self));
             }
             Entry::Stream(stream) => {
                 tracing::warn!(held, "reset a stream: memory is used up");

@@ -1,0 +1,91 @@
+//! A connected TCP socket of a shard.
+
+use std::io;
+use std::net::TcpStream as StdStream;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use monoio::net::TcpStream;
+use rustix::net::Shutdown;
+
+use crate::sys::{self, Parts};
+
+/// The runtime says when the socket has something or takes something; what is then read or written is read or
+/// written at once. So a socket that waits holds no buffer, and one buffer that stays in the processor's
+/// cache serves all of them.
+pub(crate) struct Socket(TcpStream);
+
+impl Socket {
+    /// Small messages leave at once.
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).ok();
+        Self(stream)
+    }
+
+    /// Waits until there is something to read, or the end.
+    pub(crate) async fn readable(&self) {
+        // What is wrong with a socket, reading tells.
+        let _ = self.0.readable(false).await;
+    }
+
+    /// Waits until something can be written, or nothing ever will.
+    pub(crate) async fn writable(&self) {
+        let _ = self.0.writable(false).await;
+    }
+
+    /// Appends what is there, at most `most` bytes; gives how many, 0 at the end, or nothing if there is
+    /// nothing at present.
+    pub(crate) fn receive(&self, buffer: &mut BytesMut, most: usize) -> io::Result<Option<usize>> {
+        at_once(sys::receive(sys::descriptor(&self.0), buffer, most))
+    }
+
+    /// Writes what the socket takes now; gives how many bytes, or nothing if it takes none at present.
+    pub(crate) fn send<'a>(
+        &self,
+        parts: &mut Parts,
+        buffers: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<Option<usize>> {
+        at_once(parts.send(sys::descriptor(&self.0), buffers))
+    }
+
+    /// Ends both directions: pending and later reads see the end, writes fail.
+    pub(crate) fn shutdown(&self) {
+        let _ = rustix::net::shutdown(sys::descriptor(&self.0), Shutdown::Both);
+    }
+
+    /// Ends the sending direction after what is queued in the kernel.
+    pub(crate) fn shutdown_write(&self) {
+        let _ = rustix::net::shutdown(sys::descriptor(&self.0), Shutdown::Write);
+    }
+
+    /// Resets the connection.
+    pub(crate) fn abort(&self) {
+        abort(sys::descriptor(&self.0));
+    }
+
+    /// The same connection outside of the runtime; it stays open when this handle is dropped.
+    pub(crate) fn to_std(&self) -> io::Result<StdStream> {
+        let descriptor = rustix::io::fcntl_dupfd_cloexec(sys::descriptor(&self.0), 0)?;
+        Ok(StdStream::from(descriptor))
+    }
+}
+
+fn at_once(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(n) => Ok(Some(n)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Resets a connection: the peer sees at once that it did not end in order, and pending reads and writes
+/// fail.
+pub(crate) fn abort(socket: BorrowedFd<'_>) {
+    let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+    // Connecting to nothing is how Linux disconnects; unlike a shutdown it sends a reset, and
+    // unlike a close it does not wait for operations under way.
+    if rustix::net::connect_unspec(socket).is_err() {
+        let _ = rustix::net::shutdown(socket, Shutdown::Read);
+    }
+}
