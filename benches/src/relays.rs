@@ -15,6 +15,7 @@ use crate::usage::Role;
 pub mod epoll;
 pub mod monoio;
 pub mod tokio;
+pub mod tokio_uring;
 
 /// What can be compared, in the order of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Kind {
     Tokio,
     /// The same with monoio, on io_uring.
     Monoio,
+    /// The same with tokio-uring.
+    TokioUring,
     /// Ockam's relay, with as many threads as it starts.
     Ockam,
     /// Culvert's relay with one thread.
@@ -35,10 +38,11 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Epoll,
         Self::Tokio,
         Self::Monoio,
+        Self::TokioUring,
         Self::Ockam,
         Self::OneThread,
         Self::Culvert,
@@ -50,6 +54,7 @@ impl Kind {
             Self::Epoll => "epoll, bytes",
             Self::Tokio => "tokio, bytes",
             Self::Monoio => "monoio, bytes",
+            Self::TokioUring => "tokio-uring, bytes",
             Self::Ockam => crate::contender::Kind::Ockam.name(),
             Self::OneThread => "Culvert, 1 thread",
             Self::Culvert => crate::contender::Kind::Culvert.name(),
@@ -75,6 +80,7 @@ impl Kind {
             Self::Epoll => bytes("relay-epoll", target),
             Self::Tokio => bytes("relay-tokio", target),
             Self::Monoio => bytes("relay-monoio", target),
+            Self::TokioUring => bytes("relay-tokio-uring", target),
             Self::Ockam => {
                 let program: &Path = settings.ockam.as_deref().expect("checked before");
                 let (relay, address) = ockam::Node::relay(program);

@@ -146,7 +146,7 @@ pub(crate) struct Ready {
 impl Ready {
     pub(crate) fn new(standing: Standing, run: &RunArgs) -> Result<Self, Failure> {
         let signals = process::end_signals()?;
-        process::raise_file_limit();
+        process::set_process_up();
         Ok(Self {
             standing,
             config: NodeConfig {

@@ -12,7 +12,7 @@ use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing_subscriber::EnvFilter;
 
-pub use culvert_node::control::raise_file_limit;
+pub use culvert_node::control::set_process_up;
 
 use crate::endpoint::HostPort;
 use crate::failure::Failure;

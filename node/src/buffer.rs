@@ -99,7 +99,11 @@ impl ReadBuffer {
             // Storage of its own.
         } else if unread <= MOVED || !pool.has_room_to_keep() {
             // Room for the rest, if it can be far from nothing: a length alone is worth nothing.
-            let size = if need / 4 <= unread { need.max(unread) } else { unread };
+            let size = if need / 4 <= unread {
+                need.max(unread)
+            } else {
+                unread
+            };
             match (0..READ).find(|class| CLASSES[*class] >= size) {
                 Some(class) => self.replace(pool, pool.take(class), CLASSES[class]),
                 None => self.replace(pool, pool.take_odd(size), size),

@@ -58,8 +58,13 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
         .map_err(|_| "expected an IP address and a port, for example 127.0.0.1:4000 or [::]:4000")
 }
 
-/// Allows as many open files as this user may have: each connection takes one or two.
-pub fn raise_file_limit() {
+/// Sets up what holds for the whole process: as many open files as this user may have, for each connection
+/// takes one or two; and no huge pages, of which every allocator's arena would hold some that are mostly
+/// empty, megabytes that a sidecar has no use for.
+pub fn set_process_up() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay as they are");
+    }
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {

@@ -21,6 +21,7 @@
 
 mod accept;
 mod buffer;
+mod clock;
 mod histories;
 mod notify;
 mod queue;

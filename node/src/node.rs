@@ -11,6 +11,7 @@ use async_channel::{Receiver, Sender};
 use monoio::{FusionDriver, RuntimeBuilder};
 
 use crate::accept::accept;
+use crate::clock::Clock;
 use crate::control;
 use crate::inspect::{Inspection, Inspector};
 use crate::limits::Limits;
@@ -48,6 +49,7 @@ pub struct Node {
     draining: Stopper,
     counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
+    _clock: Clock,
 }
 
 impl Node {
@@ -87,6 +89,7 @@ impl Node {
             draining,
             counters: counters.clone(),
             threads: Vec::new(),
+            _clock: Clock::start(senders.clone())?,
         };
         for (number, inbox) in inboxes.into_iter().enumerate() {
             let (stop, stopped) = async_channel::bounded(1);
@@ -315,7 +318,6 @@ impl Part {
             );
             setup(&shard);
             monoio::spawn(shard.clone().serve_inbox(self.inbox));
-            monoio::spawn(shard.clone().keep_time());
             monoio::spawn(shard.clone().keep_sending());
             if let Some(listener) = self.listener
                 && let Err(error) = accept_links(&shard, listener, Stop::never())

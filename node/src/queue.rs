@@ -318,9 +318,7 @@ pub(crate) fn write_out(shard: &Shard, to: &Rc<dyn Outgoing>) {
 
 /// Whether something is left that has to wait.
 fn write_some(shard: &Shard, to: &dyn Outgoing, socket: &Socket) -> bool {
-    let (written, sent) = to
-        .queue()
-        .write(socket, &mut shard.parts(), shard.pool());
+    let (written, sent) = to.queue().write(socket, &mut shard.parts(), shard.pool());
     if written > 0 {
         to.wrote(shard, written);
     }

@@ -365,7 +365,7 @@ impl Worker for Forwarder {
                 shard.grant(from, to);
             }
         }
-        shard.forward(packet, &self.way)
+        shard.forward_all(packet, &self.way)
     }
 
     /// Takes the name back from who may not have it any more; that one learns of it by the end of its

@@ -89,7 +89,7 @@ impl From<Error> for Failure {
 
 /// Runs until it is told to end.
 pub(crate) fn run(given: &Given, args: RunArgs, logs: Logs) -> Result<(), Error> {
-    control::raise_file_limit();
+    control::set_process_up();
     let unlock = Unlock::new(args.passphrase_file.clone(), args.key_file.clone());
     let store = Store::open(args.home.clone())?.with_unlock(unlock);
     let home = store.home().to_owned();

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         ["relay-epoll", target] => to(target).and_then(relays::epoll::serve),
         ["relay-tokio", target] => to(target).and_then(relays::tokio::serve),
         ["relay-monoio", target] => to(target).and_then(relays::monoio::serve),
+        ["relay-tokio-uring", target] => to(target).and_then(relays::tokio_uring::serve),
         _ => Settings::parse()
             .complete()
             .and_then(|settings| measure(&settings)),

@@ -54,7 +54,7 @@ pub(super) fn create(store: &Store, args: &CreateArgs, output: Output) -> Result
         None => BTreeMap::new(),
     };
     let mut signals = process::end_signals()?;
-    process::raise_file_limit();
+    process::set_process_up();
     let stored = store.load_or_create(&args.identity, now_s())?;
     let (id, endpoint) = (stored.identifier(), stored.endpoint()?);
     let own_history = stored.identity.history().to_vec();

@@ -48,7 +48,7 @@ impl Inner {
         }
         let (membership, project) = membership(&mut database, &spec)?;
         let standing = Standing::new(store, &membership)?;
-        process::raise_file_limit();
+        process::set_process_up();
         let node = start_node(&spec, &standing)?;
         let (news, running) = news()?;
         let (wakes, woken) = mpsc::channel();

@@ -1,6 +1,9 @@
 //! A link: one TCP transport connection to another node (`protocol/01-transport.md` 3).
 
+mod shortcut;
 mod tasks;
+
+use shortcut::Shortcut;
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream};
@@ -74,6 +77,8 @@ pub struct Link {
     places: RefCell<Vec<Place>>,
     /// Storage that unread bytes are in, beyond what every link has.
     reading: Cell<usize>,
+    /// The way of the last message that was sent on.
+    shortcut: RefCell<Option<Box<Shortcut>>>,
     /// How what is queued gets on.
     progress: Progress,
     /// What closing it for want of memory will give back.
@@ -133,6 +138,7 @@ impl Link {
                 held: Gate::default(),
                 places: RefCell::default(),
                 reading: Cell::new(0),
+                shortcut: RefCell::default(),
                 progress: Progress::default(),
                 relieving: Cell::new(0),
                 authenticated: Cell::new(0),
@@ -165,7 +171,12 @@ impl Link {
 
     /// Queues a message for the peer, with its first onward hop (this link, or a name that leads
     /// to it) replaced by `push`.
-    pub(crate) fn transmit(self: &Rc<Self>, shard: &Shard, packet: Packet, push: RouteView<'_>) -> Outcome {
+    pub(crate) fn transmit(
+        self: &Rc<Self>,
+        shard: &Shard,
+        packet: Packet,
+        push: RouteView<'_>,
+    ) -> Outcome {
         if self.end.get().is_some() {
             return Outcome::Refused(Refusal::UnknownAddress);
         }

@@ -49,7 +49,7 @@ pub(super) async fn run(shard: Shard, link: Rc<Link>, socket: Rc<Socket>, mut bu
             shard.relief_done(link.relieving.take());
             shard.counters().close(link.end.get().unwrap_or(reason));
             // A peer that has ended its side may still take what is queued, but not for ever.
-            let _ = monoio::time::timeout(LINGER, link.queue.wait_end()).await;
+            let _ = Box::pin(monoio::time::timeout(LINGER, link.queue.wait_end())).await;
             link.queue.end(shard.pool());
             if link.queue.is_blocked() {
                 // Ends the wait for the socket, too.
@@ -82,6 +82,8 @@ pub(super) async fn run(shard: Shard, link: Rc<Link>, socket: Rc<Socket>, mut bu
         }
     }
     drop(socket);
+    // It may lead to a link that leads back.
+    link.shortcut.take();
     shard.counters().links.sub(1);
     shard.links().fetch_sub(1, Ordering::Relaxed);
     link.ended.notify();
@@ -104,7 +106,7 @@ async fn read(shard: &Shard, link: &Rc<Link>, socket: &Socket, buffer: &mut Read
         link.reading.set(buffer.held());
         link.held.passed().await;
         if shard.pool().excess() > 0
-            && let Some(reason) = make_do(shard, link, buffer, need).await
+            && let Some(reason) = Box::pin(make_do(shard, link, buffer, need)).await
         {
             return Stop::Close(reason);
         }
@@ -187,7 +189,11 @@ async fn receive(shard: &Shard, link: &Rc<Link>, frame: BytesMut) -> Option<Stop
     }
     packet.via = Some(link.address);
     packet.producer = Some(link.producer.get());
-    match shard.dispatch(packet) {
+    let outcome = match link.send_on(shard, packet) {
+        Ok(outcome) => outcome,
+        Err(packet) => shard.dispatch(packet),
+    };
+    match outcome {
         Outcome::Done => None,
         Outcome::Refused(reason) => {
             shard.refuse_from(reason, link);
@@ -203,7 +209,8 @@ async fn receive(shard: &Shard, link: &Rc<Link>, frame: BytesMut) -> Option<Stop
         Outcome::Later(boxed) => {
             let (to, packet) = *boxed;
             link.waiting.set(true);
-            shard.hand_over_waiting(to, packet).await;
+            // In a box, like all that is rare: links that wait for nothing else are many.
+            Box::pin(shard.hand_over_waiting(to, packet)).await;
             link.waiting.set(false);
             None
         }

@@ -21,8 +21,8 @@ use crate::policy::Guard;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
 use crate::stop::Stop;
-use crate::{socket, sys};
 use crate::trace::Trace;
+use crate::{socket, sys};
 
 /// How long a client may wait for a path.
 const PATH_TIMEOUT_MS: u64 = 10_000;
@@ -211,13 +211,13 @@ pub(super) async fn serve(
     client: Client,
     config: portal::Config,
     paths: Rc<PathWatch>,
-    _stop: Stop,
+    stop: Stop,
 ) {
     let began = Instant::now();
     let Client {
         socket,
         deadline_ms,
-        turn: _turn,
+        turn,
     } = client;
     let Ok(client) = TcpStream::from_std(socket) else {
         return shard.refuse(Refusal::ConnectionLost, "client of an inlet");
@@ -240,12 +240,12 @@ pub(super) async fn serve(
             return reset(sys::descriptor(&client));
         };
         match open(&shard, &config, &path, &paths).await {
-            Ok((stream, _entered)) => {
+            Ok((stream, entered)) => {
                 // One that ended with its opening may never have been open.
                 if stream.was_opened() {
                     stream.note_open(&shard, began.elapsed());
                 }
-                return stream.run(shard, client).await;
+                return stream.run_detached(&shard, client, (entered, turn, stop));
             }
             Err(Ended::Final) => return reset(sys::descriptor(&client)),
             Err(Ended::PathDied) => {

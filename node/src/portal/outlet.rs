@@ -128,11 +128,14 @@ impl Outlet {
                 return Err(Refusal::TooManyPermissions);
             }
         }
-        let connecting = connect(shard.clone(), Rc::clone(&stream), self.target.clone());
         let holds = (self.streams.enter(&stream), self.stop.clone());
+        let (shard, target) = (shard.clone(), self.target.clone());
+        let opened = Rc::clone(&stream);
         monoio::spawn(async move {
-            connecting.await;
-            drop(holds);
+            if let Some(socket) = connect(&shard, &opened, target).await {
+                // By itself, for what it takes to connect is much more than what a stream takes.
+                opened.run_detached(&shard, socket, holds);
+            }
         });
         Ok(stream)
     }
@@ -199,23 +202,25 @@ impl Worker for Outlet {
     }
 }
 
-async fn connect(shard: Shard, stream: Rc<Stream>, target: Target) {
+/// Connects a stream to its service, unless nobody waits for it any more.
+async fn connect(shard: &Shard, stream: &Rc<Stream>, target: Target) -> Option<TcpStream> {
     let began = Instant::now();
     let dialled = monoio::select! {
         dialled = dial(&target) => dialled,
-        // Nobody waits for it any more, and nothing waits to be delivered.
-        () = stream.wait_reset() => return,
+        // Nothing waits to be delivered.
+        () = stream.wait_reset() => return None,
     };
     match dialled {
         Ok(socket) => {
-            stream.note_open(&shard, began.elapsed());
-            stream.with(&shard, portal::Stream::connected);
-            stream.run(shard, socket).await;
+            stream.note_open(shard, began.elapsed());
+            stream.with(shard, portal::Stream::connected);
+            Some(socket)
         }
         Err(error) => {
             shard.refuse(Refusal::TargetRefused, "stream");
             tracing::warn!(%target, %error, "the target of an outlet refused a connection");
-            stream.with(&shard, portal::Stream::refused);
+            stream.with(shard, portal::Stream::refused);
+            None
         }
     }
 }

@@ -487,8 +487,22 @@ impl Stream {
         self.basis.replace(basis) == basis || guard.admits(shard, channel)
     }
 
-    /// Joins the stream to its socket and runs until both directions have ended.
-    pub(crate) async fn run(self: Rc<Self>, shard: Shard, socket: TcpStream) {
+    /// Joins the stream to its socket; a task of its own, which keeps `holds` until it ends, runs it until both
+    /// directions have ended.
+    pub(crate) fn run_detached(
+        self: &Rc<Self>,
+        shard: &Shard,
+        socket: TcpStream,
+        holds: impl Sized + 'static,
+    ) {
+        let running = Rc::clone(self).run(shard.clone(), socket);
+        monoio::spawn(async move {
+            running.await;
+            drop(holds);
+        });
+    }
+
+    async fn run(self: Rc<Self>, shard: Shard, socket: TcpStream) {
         if self.aborted.get() {
             return socket::abort(sys::descriptor(&socket));
         }

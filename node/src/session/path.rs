@@ -306,7 +306,7 @@ impl Session<'_> {
                 reason = link.wait_end() => return format!("the connection ended: {reason}"),
                 reason = channel.wait_end() => return format!("the secure channel ended: {reason}"),
                 why = self.paths.suspected() => Some(why),
-                () = monoio::time::sleep(LOOK) => {
+                () = shard.next_tick() => {
                     let used = channel.used() && channel.is_answering();
                     (used && channel.quiet_ms(shard) > QUIET_MS).then_some(Suspicion::NoAnswer)
                 }

@@ -1,7 +1,7 @@
 //! What crosses from one shard to another, and how back-pressure follows it.
 
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub(crate) enum Handoff {
     Link(Box<MovedLink>),
     /// Do this.
     Run(Box<dyn FnOnce(&Shard) + Send>),
+    /// Time has passed.
+    Tick,
 }
 
 /// The way into a shard, held by all of them.
@@ -57,6 +59,8 @@ pub(crate) struct Inbox {
 struct Waiting {
     packets: AtomicUsize,
     bytes: AtomicUsize,
+    /// Whether the last tick has not been heard yet.
+    tick: AtomicBool,
 }
 
 impl Waiting {
@@ -97,6 +101,13 @@ impl Inbox {
     /// Puts in anything but a message; false if the shard has ended.
     pub(crate) fn put(&self, handoff: Handoff) -> bool {
         self.sender.try_send(handoff).is_ok()
+    }
+
+    /// Tells that time has passed, if the shard has heard the last time.
+    pub(crate) fn tick(&self) {
+        if !self.waiting.tick.swap(true, Ordering::Relaxed) {
+            self.put(Handoff::Tick);
+        }
     }
 
     /// From now on nothing can be put in.
@@ -191,6 +202,10 @@ impl Shard {
         while let Ok(handoff) = inbox.receiver.recv().await {
             match handoff {
                 Handoff::Run(what) => what(&self),
+                Handoff::Tick => {
+                    inbox.waiting.tick.store(false, Ordering::Relaxed);
+                    self.tick();
+                }
                 Handoff::Link(moved) => self.adopt(*moved),
                 Handoff::Packet(packet) => {
                     inbox.waiting.leave(packet.len());

@@ -7,9 +7,11 @@ mod permission;
 mod relief;
 mod router;
 mod sending;
+mod time;
 
 use relief::Relief;
 use sending::Sending;
+use time::Ticks;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashSet;
@@ -90,6 +92,9 @@ struct Inner {
     pool: Pool,
     relief: Relief,
     sending: Sending,
+    /// Changes of addresses, names and permissions so far.
+    version: Cell<u64>,
+    ticks: Ticks,
     /// Streams that have ended and still write what came before.
     leaving: RefCell<Vec<Rc<Stream>>>,
     counters: Arc<Counters>,
@@ -131,6 +136,8 @@ impl Shard {
             pool: Pool::new((limits.memory / peers.len().max(1)).max(LEAST_MEMORY)),
             relief: Relief::default(),
             sending: Sending::default(),
+            version: Cell::new(0),
+            ticks: Ticks::default(),
             leaving: RefCell::default(),
             counters,
             limits,
@@ -227,6 +234,15 @@ impl Shard {
             .map_or(0, |d| d.as_secs())
     }
 
+    /// Grows with every change that may lead a message elsewhere than the one before.
+    pub(crate) fn version(&self) -> u64 {
+        self.0.version.get()
+    }
+
+    fn changed(&self) {
+        self.0.version.set(self.0.version.get() + 1);
+    }
+
     // Addresses.
 
     pub(crate) fn insert<T>(
@@ -247,6 +263,7 @@ impl Shard {
     }
 
     pub(crate) fn replace(&self, key: Key, entry: Entry) {
+        self.changed();
         self.0.table.borrow_mut().replace(key, entry);
     }
 
@@ -281,17 +298,20 @@ impl Shard {
 
     /// Makes a name on this shard lead to a key, which may belong to another shard.
     pub fn set_name(&self, name: &[u8], key: Key) {
+        self.changed();
         self.0.table.borrow_mut().set_name(name, key);
     }
 
     /// Makes a name on this shard lead to one more key, which may belong to another shard. Each link
     /// keeps to one of them.
     pub fn add_target(&self, name: &[u8], key: Key, load: Load) {
+        self.changed();
         self.0.table.borrow_mut().add_target(name, key, load);
     }
 
     /// Has a name no longer lead to the key.
     pub fn clear_name(&self, name: &[u8], key: Key) {
+        self.changed();
         self.0.table.borrow_mut().clear_name(name, key);
     }
 
@@ -333,6 +353,7 @@ impl Shard {
 
     /// The same, and gives the entry.
     pub(crate) fn take(&self, key: Key) -> Option<Entry> {
+        self.changed();
         let (address, entry, dependents) = self.0.table.borrow_mut().remove(key)?;
         self.flow(|f| f.remove(key));
         self.forget_abroad(key);
@@ -448,32 +469,5 @@ impl Shard {
 
     pub(crate) fn table(&self) -> Ref<'_, Table> {
         self.0.table.borrow()
-    }
-
-    /// Calls everything that has deadlines, about four times a second.
-    pub(crate) async fn keep_time(self) {
-        loop {
-            monoio::time::sleep(std::time::Duration::from_millis(250)).await;
-            self.0.pool.sweep();
-            self.0.counters.memory.set(self.0.pool.held() as u64);
-            let mut leaving = self.0.leaving.borrow_mut();
-            leaving.retain(|stream| stream.is_leaving(&self));
-            drop(leaving);
-            let entries = self.entries();
-            // Links first: what the others send now is not to count as waiting.
-            for (_, entry) in &entries {
-                if let Entry::Link(link) = entry {
-                    link.tick(&self);
-                }
-            }
-            for (address, entry) in entries {
-                match entry {
-                    Entry::Decryptor(channel) => channel.tick(&self),
-                    Entry::Stream(stream) => stream.tick(&self),
-                    Entry::Worker(worker) => worker.tick(&self, address),
-                    Entry::Link(_) | Entry::Encryptor(_) => {}
-                }
-            }
-        }
     }
 }

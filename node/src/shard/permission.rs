@@ -19,6 +19,7 @@ impl Shard {
 
     /// Reads or changes what may reach what. Returns what the closure returns.
     pub fn flow<T>(&self, change: impl FnOnce(&mut FlowControls<Key>) -> T) -> T {
+        self.changed();
         change(&mut self.0.flow.borrow_mut())
     }
 

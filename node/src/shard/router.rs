@@ -83,7 +83,9 @@ impl Shard {
     fn deliver(&self, entry: &Entry, address: LocalAddress, packet: Packet) -> Outcome {
         match entry {
             Entry::Link(link) => {
-                self.expose(packet.via);
+                if let Some(source) = self.expose(packet.via) {
+                    source.remember(self, &packet, link, RouteView::EMPTY);
+                }
                 link.transmit(self, packet, RouteView::EMPTY)
             }
             Entry::Decryptor(channel) => channel.receive(self, packet),
@@ -116,6 +118,17 @@ impl Shard {
         }
     }
 
+    /// The same for a worker that would do this with every message from the same link: further ones are
+    /// sent on without it, for as long as no address, name or permission of the shard changes.
+    pub fn forward_all(&self, packet: Packet, way: &Route) -> Outcome {
+        if let Some(to) = self.first_key(way).and_then(|key| self.link(key))
+            && let Some(source) = packet.via.and_then(|via| self.link(via.key))
+        {
+            source.remember(self, &packet, &to, way.view().without_first());
+        }
+        self.forward(packet, way)
+    }
+
     /// The link with a key, if it is one of this shard.
     fn link(&self, key: Key) -> Option<Rc<Link>> {
         match self.0.table.borrow().by_key(key) {
@@ -124,12 +137,11 @@ impl Shard {
         }
     }
 
-    fn expose(&self, via: Option<LocalAddress>) {
-        if let Some(via) = via
-            && let Some((_, Entry::Link(link))) = self.0.table.borrow().by_key(via.key)
-        {
-            link.expose();
-        }
+    /// Notes that others may know the link that something came by, and gives it.
+    fn expose(&self, via: Option<LocalAddress>) -> Option<Rc<Link>> {
+        let link = self.link(via?.key)?;
+        link.expose();
+        Some(link)
     }
 
     /// Early on a link follows its first message to the shard of its destination; later only
