@@ -76,15 +76,18 @@ impl Targets<'_> {
         }
     }
 
-    /// Assigns a source to the least used: on this shard where there are some, unless `anywhere`. None
-    /// for names that are not shared.
+    /// Assigns a source to the least used: on this shard where there are some, unless `anywhere`; of those
+    /// that are used as little, to one on this shard. None for names that are not shared.
     pub(crate) fn place(self, anywhere: bool) -> Option<Place> {
         let least = |here: bool| {
             self.list
                 .iter()
                 .filter(|t| !here || t.key.shard() == self.shard)
                 .filter_map(|t| Some((t.key, t.load.as_ref()?)))
-                .min_by_key(|(_, load)| load.0.load(Ordering::Relaxed))
+                .min_by_key(|(key, load)| {
+                    let is_elsewhere = key.shard() != self.shard;
+                    (load.0.load(Ordering::Relaxed), is_elsewhere)
+                })
         };
         let nearest = if anywhere { None } else { least(true) };
         let (key, load) = nearest.or_else(|| least(false))?;

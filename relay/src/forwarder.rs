@@ -137,7 +137,8 @@ impl Worker for Placement {
         else {
             return None;
         };
-        Some(self.0.registry.shard_for(name, lane, shard.shards()))
+        let here = shard.number();
+        Some(self.0.registry.shard_for(name, lane, here, shard.shards()))
     }
 
     fn handle(&self, _: &Shard, _: LocalAddress, _: Packet) -> Outcome {

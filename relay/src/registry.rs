@@ -241,15 +241,16 @@ impl Registry {
     }
 
     /// The shard that a connection of a process had better be on, so that its connections are on as
-    /// many shards as there are: as far from that of another as their numbers are.
-    pub(crate) fn shard_for(&self, name: &str, lane: Lane, shards: u8) -> u8 {
+    /// many shards as there are: as far from that of another as their numbers are. The first may stay `here`,
+    /// where it came in.
+    pub(crate) fn shard_for(&self, name: &str, lane: Lane, here: u8, shards: u8) -> u8 {
         let shards = i32::from(shards.max(1));
         let names = self.names();
         let owner = names.owners.get(name);
         let owner = owner.filter(|owner| owner.process == Some(lane.process));
         let shard_of_lane_0 = match owner.and_then(|owner| owner.members.first()) {
             Some(other) => i32::from(other.forwarder.shard()) - i32::from(other.lane),
-            None => lane.process.to_be_bytes()[0].into(),
+            None => i32::from(here) - i32::from(lane.number),
         };
         let shard = (shard_of_lane_0 + i32::from(lane.number)).rem_euclid(shards);
         u8::try_from(shard).unwrap_or(0)
