@@ -12,11 +12,12 @@
 //! * [`load`] puts a load on one and returns figures; [`known`] bytes show that they are right, and [`usage`]
 //!   what processes needed for it.
 //! * [`work`] does so with all contenders in rounds, and [`report`] collects the figures.
-//! * [`targets`] compares them with what is wanted.
+//! * [`targets`] compares them with what is wanted, and [`plot`] draws them.
 
 pub mod contender;
 pub mod known;
 pub mod load;
+pub mod plot;
 pub mod poll;
 pub mod relays;
 pub mod report;

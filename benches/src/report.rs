@@ -13,6 +13,28 @@ struct Series {
     samples: Vec<f64>,
 }
 
+/// What samples are like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// The lowest.
+    pub low: f64,
+    /// The median.
+    pub median: f64,
+    /// The highest.
+    pub high: f64,
+}
+
+impl Series {
+    fn spread(&self) -> Spread {
+        let samples = || self.samples.iter().copied();
+        Spread {
+            low: samples().fold(f64::INFINITY, f64::min),
+            median: median(&self.samples),
+            high: samples().fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
+}
+
 /// The figures of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -50,13 +72,18 @@ impl Report {
         &self.left_out
     }
 
-    /// Median of the samples of one measure of one contender.
-    pub fn median(&self, measure: &str, contender: &str) -> Option<f64> {
+    /// What the samples of one measure of one contender are like.
+    pub fn spread(&self, measure: &str, contender: &str) -> Option<Spread> {
         let found = self
             .series
             .iter()
             .find(|series| series.measure == measure && series.contender == contender);
-        found.map(|series| median(&series.samples))
+        found.map(Series::spread)
+    }
+
+    /// Their median.
+    pub fn median(&self, measure: &str, contender: &str) -> Option<f64> {
+        self.spread(measure, contender).map(|spread| spread.median)
     }
 
     /// Markdown: for each section a table with a row for each measure and a column for each contender, in the
@@ -111,13 +138,10 @@ impl Report {
         let Some(series) = self.series.iter().find(same) else {
             return "-".to_owned();
         };
-        let samples = || series.samples.iter().copied();
-        let low = samples().fold(f64::INFINITY, f64::min);
-        let high = samples().fold(f64::NEG_INFINITY, f64::max);
-        let middle = median(&series.samples);
+        let Spread { low, median, high } = series.spread();
         match series.samples.len() {
-            1 => figure(middle),
-            _ => format!("{} ({} - {})", figure(middle), figure(low), figure(high)),
+            1 => figure(median),
+            _ => format!("{} ({} - {})", figure(median), figure(low), figure(high)),
         }
     }
 

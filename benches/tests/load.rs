@@ -68,10 +68,12 @@ fn every_kind_of_work_gives_figures_and_moves_the_right_bytes() {
     has("bulk up, 1 streams: GB/s", "3 x HAProxy");
     has("64 B messages, 2 links: CPU us each", "epoll, bytes");
     has("64 B messages, 2 links: CPU us each", "tokio, bytes");
+    has("64 B messages, 2 links: CPU us each", "tokio-uring, bytes");
     assert_eq!(json["left_out"], Value::Array(Vec::new()));
     assert!(report.starts_with("before\n<!-- load -->\n"), "{report}");
     assert!(report.ends_with("<!-- /load -->\nafter\n"), "{report}");
     assert!(report.contains("## Targets"), "{report}");
+    assert!(report.contains("](images/load-bulk.svg)"), "{report}");
     assert!(!report.contains("old"), "{report}");
 }
 

@@ -12,6 +12,7 @@ use std::{env, fs, io, thread};
 
 use clap::Parser as _;
 use culvert_benches::contender::{Kind, wiretap};
+use culvert_benches::plot;
 use culvert_benches::relays;
 use culvert_benches::report::Report;
 use culvert_benches::service::{self, Service};
@@ -84,7 +85,9 @@ fn measure(settings: &Settings) -> io::Result<()> {
 /// Writes the files that were asked for.
 fn write(settings: &Settings, report: &Report) -> io::Result<()> {
     if let Some(path) = &settings.markdown {
-        write_report(path, &markdown(settings, report))?;
+        let pictures = draw(path, report)?;
+        let text = markdown(settings, report);
+        write_report(path, &[text, pictures].concat())?;
     }
     if let Some(path) = &settings.json {
         let all = json!({
@@ -98,6 +101,32 @@ fn write(settings: &Settings, report: &Report) -> io::Result<()> {
         fs::write(path, format!("{all:#}\n"))?;
     }
     Ok(())
+}
+
+/// Where pictures are, beside the report.
+const PICTURES: &str = "images";
+
+/// Draws pictures of the figures into files beside the report, and gives the text that shows them.
+fn draw(report_file: &Path, report: &Report) -> io::Result<String> {
+    let directory = report_file.with_file_name(PICTURES);
+    let mut text = String::new();
+    for chart in plot::all() {
+        let drawn = chart.draw(report, &work::contenders());
+        let Some(svg) = drawn.map_err(|error| io::Error::other(error.to_string()))? else {
+            continue;
+        };
+        fs::create_dir_all(&directory)?;
+        let name = format!("{}.svg", chart.file);
+        fs::write(directory.join(&name), svg)?;
+        text.push_str(&format!("\n![{}]({PICTURES}/{name})\n", chart.title));
+    }
+    if !text.is_empty() {
+        text.insert_str(
+            0,
+            "\n## Pictures\n\nBars are medians, lines go from the lowest to the highest sample.\n",
+        );
+    }
+    Ok(text)
 }
 
 /// What the figures were measured on.
