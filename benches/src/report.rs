@@ -7,7 +7,7 @@ use crate::load::DETAIL;
 /// All samples of one measure of one contender.
 #[derive(Clone, Debug)]
 struct Series {
-    section: &'static str,
+    section: String,
     measure: String,
     contender: String,
     samples: Vec<f64>,
@@ -44,7 +44,7 @@ pub struct Report {
 
 impl Report {
     /// Adds one sample. `measure` names what it is and its unit, and must be in one section only.
-    pub fn add(&mut self, section: &'static str, measure: &str, contender: &str, sample: f64) {
+    pub fn add(&mut self, section: &str, measure: &str, contender: &str, sample: f64) {
         let known = self
             .series
             .iter_mut()
@@ -52,7 +52,7 @@ impl Report {
         match known {
             Some(series) => series.samples.push(sample),
             None => self.series.push(Series {
-                section,
+                section: section.to_owned(),
                 measure: measure.to_owned(),
                 contender: contender.to_owned(),
                 samples: vec![sample],
@@ -92,8 +92,8 @@ impl Report {
         let mut parts = Vec::new();
         let mut sections = Vec::new();
         for series in &self.series {
-            if !sections.contains(&series.section) {
-                sections.push(series.section);
+            if !sections.contains(&&*series.section) {
+                sections.push(&*series.section);
             }
         }
         for section in sections {
@@ -145,12 +145,49 @@ impl Report {
         }
     }
 
+    /// Whether anything of some work was measured.
+    pub fn has(&self, work: &str) -> bool {
+        let of_work = |measure: &str| {
+            let rest = measure.strip_prefix(work);
+            rest.is_some_and(|rest| rest.starts_with(": "))
+        };
+        self.series.iter().any(|series| of_work(&series.measure))
+    }
+
+    /// Takes up what [`Report::json`] gave; nothing if it is something else.
+    pub fn of_json(results: &Value, left_out: &Value) -> Option<Self> {
+        let series = |value: &Value| {
+            let text = |name: &str| value[name].as_str().map(str::to_owned);
+            let mut measure = text("measure")?;
+            if value["detail"].as_bool()? {
+                let at = measure.rfind(": ")? + 2;
+                measure.insert_str(at, DETAIL);
+            }
+            let samples = value["samples"].as_array()?.iter().map(Value::as_f64);
+            Some(Series {
+                section: text("section")?,
+                measure,
+                contender: text("contender")?,
+                samples: samples.collect::<Option<_>>()?,
+            })
+        };
+        let series = results.as_array()?.iter().map(series);
+        let left_out = left_out.as_array()?.iter();
+        Some(Self {
+            series: series.collect::<Option<_>>()?,
+            left_out: left_out
+                .map(|what| what.as_str().map(str::to_owned))
+                .collect::<Option<_>>()?,
+        })
+    }
+
     /// Everything, with all samples.
     pub fn json(&self) -> Value {
         let series = self.series.iter().map(|series| {
             json!({
                 "section": series.section,
                 "measure": series.measure.replace(DETAIL, ""),
+                "detail": series.measure.contains(DETAIL),
                 "contender": series.contender,
                 "median": median(&series.samples),
                 "samples": series.samples,
@@ -204,5 +241,20 @@ mod tests {
                         ### Second\n\n| measure | a |\n|---|---:|\n| only a | 0.500 |\n";
         assert_eq!(report.markdown(&["b", "a", "c"]), expected);
         assert_eq!(report.json()[2]["measure"], "hidden");
+    }
+
+    #[test]
+    fn what_was_written_is_taken_up_again() {
+        let mut report = Report::default();
+        report.add("First", "some work: tps", "a", 1.0);
+        report.add("First", &format!("some work: {DETAIL}CPU"), "a", 2.5);
+        report.leave_out("b: not here".to_owned());
+        let again = Report::of_json(&report.json(), &serde_json::json!(report.left_out()));
+        let again = again.expect("a report");
+        assert_eq!(again.json(), report.json());
+        assert_eq!(again.markdown(&["a"]), report.markdown(&["a"]));
+        assert_eq!(again.left_out(), report.left_out());
+        assert!(again.has("some work") && !again.has("some"));
+        assert!(Report::of_json(&serde_json::json!([{}]), &serde_json::json!([])).is_none());
     }
 }

@@ -36,6 +36,10 @@ pub struct Settings {
     /// File for all samples.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Take up what a run that was broken off has left in the file of `--json`: what was measured then is not
+    /// measured again.
+    #[arg(long, requires = "json")]
+    pub resume: bool,
     /// File for the report; in one that has the marks `<!-- load -->` and `<!-- /load -->`, what is between
     /// them is replaced.
     #[arg(long, value_name = "FILE")]

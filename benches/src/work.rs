@@ -1,5 +1,7 @@
 //! What is done with the contenders, each kind of work in interleaved rounds.
 
+use std::io;
+
 use crate::contender::{Contender, Kind};
 use crate::load::{Figures, Outcome, Time};
 use crate::relays;
@@ -40,9 +42,9 @@ pub const ALL: [Work; 9] = [
     ("latency", latency::latency),
     ("connects", streams::connects),
     ("slow", slow::slow),
-    ("idle", idle::idle),
     ("relay", relay::relay),
     ("channels", channels::channels),
+    ("idle", idle::idle),
 ];
 
 /// Something that takes part.
@@ -69,6 +71,8 @@ pub struct Run<'a> {
     pub settings: &'a Settings,
     /// What was measured.
     pub report: Report,
+    /// Writes it: after each work, so that hours of measuring are not lost with the last minute.
+    pub save: fn(&Settings, &Report) -> io::Result<()>,
 }
 
 impl Run<'_> {
@@ -76,7 +80,7 @@ impl Run<'_> {
     /// figures under the name of the work. A peer that fails is left out from then on.
     ///
     /// # Panics
-    /// When Culvert fails.
+    /// When Culvert fails, or figures cannot be written.
     pub fn rounds<T: Named>(
         &mut self,
         section: &'static str,
@@ -84,7 +88,7 @@ impl Run<'_> {
         contenders: &[T],
         mut measure: impl FnMut(&T) -> Outcome<Figures>,
     ) {
-        if !self.settings.has_row(work) {
+        if !self.wants_row(work) {
             return;
         }
         progress(&format!("{section}: {work}"));
@@ -112,6 +116,16 @@ impl Run<'_> {
                 }
             }
         }
+        self.save();
+    }
+
+    /// Whether some work was asked for and is not done yet.
+    fn wants_row(&self, work: &str) -> bool {
+        self.settings.has_row(work) && !self.report.has(work)
+    }
+
+    fn save(&self) {
+        (self.save)(self.settings, &self.report).expect("figures are written");
     }
 
     /// Notes figures.

@@ -78,6 +78,33 @@ fn every_kind_of_work_gives_figures_and_moves_the_right_bytes() {
 }
 
 #[test]
+fn a_run_that_was_broken_off_goes_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("figures");
+    let built = bins::relay();
+    let run = |more: &[&str]| -> Vec<Value> {
+        let output = Spec::new(env!("CARGO_BIN_EXE_load"))
+            .env(bins::DIRECTORY_VARIABLE, built.parent().expect("a place"))
+            .args(["--quick", "--only", "direct,culvert", "--json"])
+            .arg(&file)
+            .args(more.iter().copied())
+            .output(Duration::from_secs(120));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let text = fs::read_to_string(&file).expect("figures");
+        let all: Value = serde_json::from_str(&text).expect("JSON");
+        all["results"].as_array().expect("results").clone()
+    };
+    let first = run(&["--work", "connects"]);
+    let both = run(&["--work", "connects,slow", "--resume"]);
+    assert!(both.starts_with(&first), "measured again: {both:?}");
+    let goes_on = both
+        .iter()
+        .any(|result| result["section"] == "One slow reader");
+    assert!(goes_on, "{both:?}");
+}
+
+#[test]
 fn peers_that_are_missing_are_named() {
     // A place with nothing but what starts programs.
     let place = tempfile::tempdir().expect("a directory");

@@ -127,6 +127,42 @@ fn a_link_reaches_only_what_it_may() {
     );
 }
 
+/// A link remembers the way of its last message: only for that name, and only as long as it is right.
+#[test]
+fn messages_follow_a_name_to_its_next_owner() {
+    let _turn = alone();
+    let relay = Relay::start(&["--allow-plain-registration", "--shards", "1"]);
+    let mut user = Wire::open(relay.address);
+    let mut owners = ["x", "xx"].map(|name| {
+        let mut owner = Wire::open(relay.address);
+        register(&mut owner, name);
+        owner
+    });
+    let mut ask = |owner: &mut Wire, name: &str, question: u8| {
+        user.send_message(
+            &[&format!("forward_to_{name}"), "deep"],
+            &["user"],
+            &[question],
+        );
+        let asked = owner.message();
+        assert_eq!(
+            (asked.payload, asked.onward),
+            (vec![question], route(&["deep"]))
+        );
+    };
+    for question in 0..6 {
+        ask(&mut owners[0], "x", question);
+        ask(&mut owners[0], "x", question);
+        ask(&mut owners[1], "xx", question);
+    }
+    let [first, _second] = owners;
+    let mut next = Wire::open(relay.address);
+    drop(first);
+    register(&mut next, "x");
+    ask(&mut next, "x", 6);
+    ask(&mut next, "x", 7);
+}
+
 #[test]
 fn a_plain_name_stays_with_the_connection_that_answers() {
     let _turn = alone();

@@ -20,7 +20,7 @@ use culvert_benches::settings::Settings;
 use culvert_benches::targets;
 use culvert_benches::work::{self, Run, progress};
 use culvert_tests::net::many_files;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Around the report in a file that has more.
 const MARKS: [&str; 2] = ["<!-- load -->\n", "<!-- /load -->"];
@@ -55,7 +55,8 @@ fn to(target: &str) -> io::Result<SocketAddr> {
 fn measure(settings: &Settings) -> io::Result<()> {
     let mut run = Run {
         settings,
-        report: Report::default(),
+        report: begin(settings)?,
+        save: write,
     };
     for kind in Kind::ALL {
         if let Some(why) = kind
@@ -74,12 +75,23 @@ fn measure(settings: &Settings) -> io::Result<()> {
     for (name, work) in work::ALL {
         if settings.does(name) {
             work(&mut run);
-            // After each, so that hours of measuring are not lost with the last minute.
-            write(settings, &run.report)?;
         }
     }
+    write(settings, &run.report)?;
     println!("{}", markdown(settings, &run.report));
     Ok(())
+}
+
+/// An empty report, or what a run that was broken off has left.
+fn begin(settings: &Settings) -> io::Result<Report> {
+    let Some(path) = settings.json.as_ref().filter(|_| settings.resume) else {
+        return Ok(Report::default());
+    };
+    let wrong = |what: String| io::Error::other(format!("{}: {what}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let all: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let report = Report::of_json(&all["results"], &all["left_out"]);
+    report.ok_or_else(|| wrong("no results of this program".to_owned()))
 }
 
 /// Writes the files that were asked for.

@@ -11,7 +11,7 @@ const SIZE: usize = 1024;
 /// Name of the work at half of each contender's own saturation.
 pub const HALF: &str = "1024 B, 64 streams, at half of saturation";
 /// Name of the work at a load that all can carry.
-pub const SAME: &str = "1024 B, 64 streams, 2000 a second";
+pub const SAME: &str = "1024 B, 64 streams, at half of the slowest's saturation";
 
 pub(super) fn latency(run: &mut Run<'_>) {
     const SECTION: &str = "Latency, open loop";
@@ -37,7 +37,13 @@ pub(super) fn latency(run: &mut Run<'_>) {
         let rate = rate_of(contender.name())? / 2.0;
         open_loop(contender.to(&service), STREAMS, SIZE, rate, time)
     });
+    let slowest = rates
+        .iter()
+        .flatten()
+        .copied()
+        .fold(f64::INFINITY, f64::min);
     run.rounds(SECTION, SAME, &contenders, |contender| {
-        open_loop(contender.to(&service), STREAMS, SIZE, 2000.0, time)
+        let rate = slowest / 2.0;
+        open_loop(contender.to(&service), STREAMS, SIZE, rate, time)
     });
 }

@@ -78,7 +78,7 @@ fn growth(run: &mut Run<'_>, kinds: &[Kind]) {
     let time = run.time();
     let mut held = Vec::new();
     for count in run.quick_or(FORWARDERS, [10, 20, 50]) {
-        if !run.settings.has_row(&growth_name(count)) {
+        if !run.wants_row(&growth_name(count)) {
             continue;
         }
         progress(&format!("{SECTION}: registering {count} names"));
@@ -95,6 +95,7 @@ fn growth(run: &mut Run<'_>, kinds: &[Kind]) {
             run.add(SECTION, &growth_name(*count), relay, figures);
         }
     }
+    run.save();
 }
 
 /// Name of the work of links without messages.

@@ -49,22 +49,19 @@ pub(super) struct Shortcut {
 }
 
 impl Link {
-    /// Sends a message on as the last one with the same first hop was, unless something has changed
-    /// since; then gives it back.
-    pub(super) fn send_on(&self, shard: &Shard, packet: Packet) -> Result<Outcome, Packet> {
-        let shortcut = self.shortcut.borrow();
-        match &*shortcut {
-            Some(known)
-                if known.version == shard.version()
-                    && packet
-                        .onward()
-                        .elements()
-                        .starts_with(known.first.view().elements()) =>
-            {
-                Ok(known.to.transmit(shard, packet, known.push.view()))
-            }
-            _ => Err(packet),
+    /// Sends a message on as the last one with the same first hop was; looks up where it goes if that was
+    /// another, or anything has changed since.
+    pub(super) fn send_on(&self, shard: &Shard, packet: Packet) -> Outcome {
+        if let Some(known) = &*self.shortcut.borrow()
+            && known.version == shard.version()
+            && packet
+                .onward()
+                .elements()
+                .starts_with(known.first.view().elements())
+        {
+            return known.to.transmit(shard, packet, known.push.view());
         }
+        shard.dispatch(packet)
     }
 
     /// Remembers that messages with this first hop go to a link, with `push` in place of the hop.

@@ -189,11 +189,7 @@ async fn receive(shard: &Shard, link: &Rc<Link>, frame: BytesMut) -> Option<Stop
     }
     packet.via = Some(link.address);
     packet.producer = Some(link.producer.get());
-    let outcome = match link.send_on(shard, packet) {
-        Ok(outcome) => outcome,
-        Err(packet) => shard.dispatch(packet),
-    };
-    match outcome {
+    match link.send_on(shard, packet) {
         Outcome::Done => None,
         Outcome::Refused(reason) => {
             shard.refuse_from(reason, link);
