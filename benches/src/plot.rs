@@ -5,7 +5,7 @@ use std::error::Error;
 use plotters::element::{PathElement, Rectangle, Text};
 use plotters::prelude::{
     ChartBuilder, Color as _, IntoDrawingArea as _, IntoFont as _, Palette as _, Palette99,
-    SVGBackend, SeriesLabelPosition,
+    SVGBackend,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{BLACK, TextStyle, WHITE};
@@ -20,6 +20,8 @@ use crate::work::streams::{CONNECTS, bulk_name};
 use crate::work::{idle, latency, measure_name};
 
 const SIZE: (u32, u32) = (960, 400);
+/// Room for the names of the contenders.
+const LEGEND: i32 = 170;
 /// Part of the room of a group that its bars take.
 const FILLED: f64 = 0.86;
 
@@ -139,7 +141,7 @@ impl Chart {
                 .margin(12)
                 .x_label_area_size(28)
                 .y_label_area_size(64)
-                .right_y_label_area_size(170)
+                .margin_right(LEGEND)
                 .build_cartesian_2d(0.0..groups.len() as f64, 0.0..highest * 1.05)?;
             chart
                 .configure_mesh()
@@ -162,12 +164,11 @@ impl Chart {
                     let corners = [(*left, 0.0), (left + width * 0.94, spread.median)];
                     Rectangle::new(corners, color.filled())
                 };
-                chart
-                    .draw_series(bars.iter().map(bar))?
-                    .label(*contender)
-                    .legend(move |(x, y)| {
-                        Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled())
-                    });
+                chart.draw_series(bars.iter().map(bar))?;
+                let (x, y) = (SIZE.0 as i32 - LEGEND + 12, 48 + 20 * place as i32);
+                let swatch = [(x, y), (x + 12, y + 12)];
+                root.draw(&Rectangle::new(swatch, color.filled()))?;
+                root.draw(&Text::new(*contender, (x + 20, y), ("sans-serif", 13)))?;
                 let whisker = |(left, spread): &(f64, Spread)| {
                     let middle = left + width * 0.47;
                     let ends = vec![(middle, spread.low), (middle, spread.high)];
@@ -181,11 +182,6 @@ impl Chart {
                 let (x, y) = chart.backend_coord(&(group as f64 + 0.5, 0.0));
                 root.draw(&Text::new(label.as_str(), (x, y + 8), style.clone()))?;
             }
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::Coordinate(SIZE.0 as i32 - 240, 0))
-                .label_font(("sans-serif", 13))
-                .draw()?;
             root.present()?;
         }
         Ok(Some(svg))
