@@ -149,12 +149,13 @@ impl Links {
 }
 
 impl Sender {
-    /// Writes once.
-    fn write(&mut self) -> Outcome<()> {
+    /// Writes once; gives how many bytes.
+    fn write(&mut self) -> Outcome<u64> {
         let at = self.sent as usize % self.block.len();
         let written = tried("send", now(self.socket.write(&self.block[at..])))?;
-        self.sent += written.unwrap_or(0) as u64;
-        Ok(())
+        let written = written.unwrap_or(0) as u64;
+        self.sent += written;
+        Ok(written)
     }
 
     /// Completes a message that was begun, and gives how many there were.
@@ -173,7 +174,7 @@ impl Sender {
 }
 
 /// Bytes of each link that may be under way: what takes a relay long enough to be busy with.
-const UNDER_WAY: u64 = 128 * 1024;
+const UNDER_WAY: u64 = 32 * 1024;
 /// Bytes that may be under way in any case.
 const UNDER_WAY_AT_LEAST: u64 = 16 * 1024 * 1024;
 
@@ -192,19 +193,25 @@ fn send(
                 tried("epoll", added)?;
             }
             let mut ready = Vec::new();
-            let most = UNDER_WAY_AT_LEAST.max(UNDER_WAY * senders.len() as u64);
             let length = senders[0].message as u64;
+            // Every link may have begun a message: others have to be under way beside those.
+            let each = UNDER_WAY.max(2 * length);
+            let most = UNDER_WAY_AT_LEAST.max(each * senders.len() as u64);
+            let mut sent = 0;
             while !stop.load(Ordering::Relaxed) {
-                let sent: u64 = senders.iter().map(|sender| sender.sent).sum();
-                if sent > most + arrived.load(Ordering::Relaxed) * length {
-                    // Or the sockets would take more than a slow relay could carry in minutes.
-                    thread::sleep(Duration::from_micros(100));
-                    continue;
-                }
                 let waited = poller.wait(Some(Duration::from_millis(20)), &mut ready);
                 tried("epoll", waited)?;
                 for event in &ready {
-                    senders[event.token as usize].write()?;
+                    let is_stopped = || stop.load(Ordering::Relaxed);
+                    let arrived = || arrived.load(Ordering::Relaxed) * length;
+                    // Or the sockets would take more than a slow relay could carry in minutes.
+                    while sent > most + arrived() && !is_stopped() {
+                        thread::sleep(Duration::from_micros(100));
+                    }
+                    if is_stopped() {
+                        break;
+                    }
+                    sent += senders[event.token as usize].write()?;
                 }
             }
         }
