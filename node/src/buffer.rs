@@ -37,7 +37,7 @@ const LARGE: usize = 8 << 10;
 /// While nothing is under way it has no storage: one buffer of the shard serves all its connections, one after
 /// the other. Only the beginning of a frame is kept, in little storage or, if it is long, where it is.
 ///
-/// Invariant: `buffer` holds exactly the unread bytes; everything before them was split off.
+/// Invariant: `buffer` holds exactly the unread bytes; everything before them was split off or skipped.
 #[derive(Default)]
 pub(crate) struct ReadBuffer {
     buffer: BytesMut,
@@ -80,6 +80,11 @@ impl ReadBuffer {
             self.frame = len;
         }
         self.buffer.split_to(len)
+    }
+
+    /// Forgets the first `len` unread bytes.
+    pub(crate) fn skip(&mut self, len: usize) {
+        self.buffer.advance(len);
     }
 
     /// Takes the unread bytes, to move them elsewhere.

@@ -18,7 +18,7 @@ pub(crate) const FULL: usize = 1 << 20;
 const CHUNK: usize = 4 << 10;
 /// Up to this many bytes a message is appended to those before it: to describe it to the system would cost
 /// more than to copy it, and the buffer it arrived in would have to wait with it.
-const SMALL: usize = 1 << 10;
+pub(crate) const SMALL: usize = 2 << 10;
 
 /// What becomes of what is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,19 @@ pub(crate) struct SendQueue {
     written: Cell<u64>,
 }
 
+/// Where `len` bytes that are few can be appended.
+fn gather<'a>(chunks: &'a mut VecDeque<Chunk>, len: usize, pool: &Pool) -> &'a mut BytesMut {
+    if !chunks.back().is_some_and(|last| last.has_room_for(len)) {
+        let class = usize::from(!chunks.is_empty());
+        chunks.push_back(Chunk {
+            data: pool.take(class),
+            size: Some(CLASSES[class]),
+        });
+    }
+    let last = chunks.len() - 1;
+    &mut chunks[last].data
+}
+
 /// How far writing came.
 enum Sent {
     /// Everything was written.
@@ -137,11 +150,40 @@ impl SendQueue {
     /// Appends a buffer; gives the gate to wait at if more than `high` bytes are queued now. Whoever owns the
     /// queue has it written ([`Shard::send_soon`]).
     pub(crate) fn push(&self, chunk: BytesMut, high: usize, pool: &Pool) -> Option<Rc<Gate>> {
-        if self.mode.get() != Mode::Open {
+        if !self.is_open() {
             return None;
         }
-        self.bytes.set(self.bytes.get() + chunk.len());
-        self.append(chunk, pool);
+        let len = chunk.len();
+        let mut chunks = self.chunks.borrow_mut();
+        if len > SMALL {
+            chunks.push_back(Chunk {
+                data: chunk,
+                size: None,
+            });
+        } else {
+            gather(&mut chunks, len, pool).extend_from_slice(&chunk);
+        }
+        self.grew(len, high)
+    }
+
+    /// Appends at most [`SMALL`] bytes, as many as are in `parts`, like [`SendQueue::push`]. It must be open.
+    pub(crate) fn push_small(
+        &self,
+        parts: [&[u8]; 3],
+        high: usize,
+        pool: &Pool,
+    ) -> Option<Rc<Gate>> {
+        let len = parts.iter().map(|part| part.len()).sum();
+        let mut chunks = self.chunks.borrow_mut();
+        let gathered = gather(&mut chunks, len, pool);
+        for part in parts {
+            gathered.extend_from_slice(part);
+        }
+        self.grew(len, high)
+    }
+
+    fn grew(&self, len: usize, high: usize) -> Option<Rc<Gate>> {
+        self.bytes.set(self.bytes.get() + len);
         if self.bytes.get() > high && !self.gate.is_shut() {
             self.gate.shut();
             self.low.set(high / 4);
@@ -149,23 +191,9 @@ impl SendQueue {
         self.gate.is_shut().then(|| Rc::clone(&self.gate))
     }
 
-    fn append(&self, data: BytesMut, pool: &Pool) {
-        let mut chunks = self.chunks.borrow_mut();
-        if data.len() > SMALL {
-            return chunks.push_back(Chunk { data, size: None });
-        }
-        if let Some(last) = chunks.back_mut()
-            && last.has_room_for(data.len())
-        {
-            return last.data.extend_from_slice(&data);
-        }
-        let class = usize::from(!chunks.is_empty());
-        let mut fresh = pool.take(class);
-        fresh.extend_from_slice(&data);
-        chunks.push_back(Chunk {
-            data: fresh,
-            size: Some(CLASSES[class]),
-        });
+    /// Whether anything is taken.
+    pub(crate) fn is_open(&self) -> bool {
+        self.mode.get() == Mode::Open
     }
 
     /// Bytes queued.

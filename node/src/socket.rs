@@ -44,7 +44,7 @@ impl Socket {
     pub(crate) fn send<'a>(
         &self,
         parts: &mut Parts,
-        buffers: impl Iterator<Item = &'a [u8]>,
+        buffers: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> io::Result<Option<usize>> {
         at_once(parts.send(sys::descriptor(&self.0), buffers))
     }

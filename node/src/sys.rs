@@ -10,7 +10,8 @@ use std::net::TcpStream;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 
 use bytes::{BufMut, BytesMut};
-use rustix::net::RecvFlags;
+use rustix::io::retry_on_intr;
+use rustix::net::{RecvFlags, SendFlags};
 
 /// Most parts that one call writes (`IOV_MAX` is 1024).
 const MAX_PARTS: usize = 512;
@@ -55,8 +56,14 @@ impl Parts {
     pub(crate) fn send<'a>(
         &mut self,
         socket: BorrowedFd<'_>,
-        buffers: impl Iterator<Item = &'a [u8]>,
+        buffers: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> io::Result<usize> {
+        let mut first = buffers.clone();
+        if let (Some(only), None) = (first.next(), first.next()) {
+            // The usual case needs no description.
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            return Ok(retry_on_intr(|| rustix::net::send(socket, only, flags))?);
+        }
         self.describe(buffers);
         // SAFETY: all zeros is a valid `msghdr`: no address, no parts, no control data.
         let mut message: libc::msghdr = unsafe { core::mem::zeroed() };

@@ -9,9 +9,9 @@ use culvert_proto::bare;
 use culvert_proto::forwarder::STATIC_FORWARDING_SERVICE;
 use culvert_proto::message::Message;
 use culvert_tests::chain::{Chain, Relay};
-use culvert_tests::net::{connect, echo, eventually};
+use culvert_tests::net::{End, connect, echo, eventually};
 use culvert_tests::service::Service;
-use culvert_tests::wire::{ECHO, Received, Wire, route};
+use culvert_tests::wire::{ECHO, Received, Wire, framed, message, route};
 use culvert_tests::{PATIENCE, alone, metrics, proc};
 
 /// Registers `name` without a channel and waits for the confirmation.
@@ -161,6 +161,71 @@ fn messages_follow_a_name_to_its_next_owner() {
     register(&mut next, "x");
     ask(&mut next, "x", 6);
     ask(&mut next, "x", 7);
+}
+
+/// Small messages that go where the last one went take a way of their own through the relay.
+#[test]
+fn what_is_written_at_once_arrives_whole_and_in_order() {
+    let _turn = alone();
+    let relay = Relay::start(&["--allow-plain-registration", "--shards", "1"]);
+    let mut user = Wire::open(relay.address);
+    let names = ["x", "xx", "nobody"];
+    let mut owners = [0, 1].map(|place| {
+        let mut owner = Wire::open(relay.address);
+        register(&mut owner, names[place]);
+        owner
+    });
+    let mut written = Vec::new();
+    let mut expected = [Vec::new(), Vec::new(), Vec::new()];
+    for number in 0..3000_usize {
+        let place = [0, 0, 0, 0, 1, 1, 0, 2][number / 3 % 8];
+        let sent = Message {
+            onward: route(&[&format!("forward_to_{}", names[place]), "deep"]),
+            return_route: route(&["user"]),
+            payload: vec![number as u8; number * 37 % 3000],
+            tracing: (number % 5 == 0).then(|| "{}".to_owned()),
+        };
+        let mut encoded = sent.encode();
+        if number % 7 == 0 {
+            // The same as an array that says at its end how long it was.
+            encoded[0] = 0x9f;
+            encoded.push(0xff);
+        }
+        written.extend(framed(&encoded));
+        expected[place].push(sent);
+    }
+    let before = metrics::scrape(relay.metrics);
+    let mut ways = thread::scope(|scope| {
+        scope.spawn(|| user.send(&written));
+        let mut last = Vec::new();
+        for (owner, expected) in owners.iter_mut().zip(&expected) {
+            for sent in expected {
+                let got = owner.message();
+                assert_eq!(got.payload, sent.payload);
+                assert_eq!(got.tracing, sent.tracing);
+                assert_eq!(got.onward, route(&["deep"]));
+                assert_eq!(got.return_route.hops(), 2);
+                last = vec![got.return_route];
+            }
+        }
+        last
+    });
+    let refused = expected[2].len() as f64;
+    metrics::await_count(relay.metrics, &before, "unknown_address", refused, PATIENCE);
+    let way = ways.pop().expect("a way back");
+    let way: Vec<String> = way
+        .iter()
+        .map(|hop| String::from_utf8_lossy(hop.value).into())
+        .collect();
+    let way: Vec<&str> = way.iter().map(String::as_str).collect();
+    owners[1].send_message(&way, &["deep"], b"answer");
+    assert_eq!(user.message().payload, b"answer");
+    // What is no message ends the link, but not what was before it.
+    let mut last = framed(&message(&["forward_to_xx", "deep"], &["user"], b"last"));
+    last.extend(framed(&[0x84, 0x81]));
+    user.send(&last);
+    assert_eq!(owners[1].message().payload, b"last");
+    assert_ne!(user.drain(PATIENCE).1, End::Open);
 }
 
 #[test]

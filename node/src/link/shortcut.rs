@@ -2,15 +2,23 @@
 
 use std::rc::Rc;
 
+use culvert_proto::frame::{self, Decoded};
+use culvert_proto::message::Layout;
+use culvert_proto::rewrite::Rewrite;
 use culvert_proto::route::RouteView;
 
 use super::Link;
+use crate::buffer::ReadBuffer;
+use crate::notify::Gate;
 use crate::packet::Packet;
+use crate::queue::SMALL;
 use crate::shard::Shard;
 use crate::worker::Outcome;
 
 /// Bytes of encoded hops that are remembered; longer ones are looked up each time.
 const SHORT: usize = 62;
+/// Bytes of what is in front of the return route of a small message.
+const PREFIX: usize = 512;
 
 /// Encoded hops.
 #[derive(Clone, Copy)]
@@ -48,16 +56,86 @@ pub(super) struct Shortcut {
     push: Hops,
 }
 
+impl Shortcut {
+    /// Whether messages with this onward route go there.
+    fn leads(&self, onward: RouteView<'_>) -> bool {
+        onward.elements().starts_with(self.first.view().elements())
+    }
+
+    /// Queues the frame at the start of `unread` for where it goes, if it is a small one that goes there; gives its
+    /// length, and the gate to wait at.
+    fn send(
+        &self,
+        unread: &[u8],
+        via: &[u8],
+        shard: &Shard,
+        high: usize,
+    ) -> Option<(usize, Option<Rc<Gate>>)> {
+        let Ok(Decoded::Frame(range)) = frame::decode(unread) else {
+            return None;
+        };
+        if range.end > SMALL {
+            return None;
+        }
+        let message = &unread[range.clone()];
+        let layout = Layout::parse(message).ok()?;
+        if !self.leads(layout.onward(message)) {
+            return None;
+        }
+        let rewrite = Rewrite {
+            pop: 1,
+            push_onward: self.push.view(),
+            push_return: RouteView::from_checked(1, via),
+        };
+        let mut prefix = [0; PREFIX];
+        let prefix = prefix.get_mut(..rewrite.prefix_len(message, &layout).ok()?)?;
+        rewrite.write_prefix(message, &layout, prefix);
+        let tail = &message[layout.tail_start()..layout.end()];
+        let length = frame::length_prefix(prefix.len() + tail.len()).ok()?;
+        let gate = self
+            .to
+            .queue
+            .push_small([&length, prefix, tail], high, shard.pool());
+        Some((range.end, gate))
+    }
+}
+
 impl Link {
+    /// Sends on what is at the start of the unread bytes as long as these are small messages with the first hop of
+    /// the last one, and their target has room; gives the gate to wait at. It is copied straight to where it
+    /// leaves from: anything else would take longer.
+    pub(super) fn send_on_small(&self, shard: &Shard, buffer: &mut ReadBuffer) -> Option<Rc<Gate>> {
+        let shortcut = self.shortcut.borrow();
+        let known = shortcut.as_deref()?;
+        let to = &known.to;
+        if known.version != shard.version() || to.end.get().is_some() || !to.queue.is_open() {
+            return None;
+        }
+        let (via, high) = (self.address.encoded(), shard.pool().high_water());
+        let (mut count, mut full) = (0, None);
+        while full.is_none()
+            && let Some((length, gate)) = known.send(buffer.unread(), &via, shard, high)
+        {
+            buffer.skip(length);
+            count += 1;
+            full = gate;
+        }
+        if count > 0 {
+            shard.counters().messages_in.add(count);
+            self.partial_since.set(None);
+            if to.queue.becomes_due() {
+                shard.send_soon(Rc::clone(to) as _);
+            }
+        }
+        full
+    }
+
     /// Sends a message on as the last one with the same first hop was; looks up where it goes if that was
     /// another, or anything has changed since.
     pub(super) fn send_on(&self, shard: &Shard, packet: Packet) -> Outcome {
         if let Some(known) = &*self.shortcut.borrow()
             && known.version == shard.version()
-            && packet
-                .onward()
-                .elements()
-                .starts_with(known.first.view().elements())
+            && known.leads(packet.onward())
         {
             return known.to.transmit(shard, packet, known.push.view());
         }

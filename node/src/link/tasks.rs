@@ -9,6 +9,7 @@ use culvert_proto::frame;
 
 use super::Link;
 use crate::buffer::ReadBuffer;
+use crate::notify::Gate;
 use crate::packet::Packet;
 use crate::reason::CloseReason;
 use crate::shard::{MovedLink, Shard};
@@ -136,6 +137,12 @@ async fn read(shard: &Shard, link: &Rc<Link>, socket: &Socket, buffer: &mut Read
 /// Handles the frames that have been read; gives how many bytes the one that is not finished has in all.
 async fn frames(shard: &Shard, link: &Rc<Link>, buffer: &mut ReadBuffer) -> Result<usize, Stop> {
     loop {
+        if let Some(gate) = link.send_on_small(shard, buffer) {
+            wait_at(shard, link, &gate).await;
+            if let Some(reason) = link.end.get() {
+                return Err(Stop::Close(reason));
+            }
+        }
         match link.next_frame(buffer) {
             Err(reason) => return Err(Stop::Close(reason)),
             Ok(Err(need)) => return Ok(need),
@@ -177,6 +184,14 @@ async fn make_do(
     link.end.get()
 }
 
+/// Waits until a destination has room again.
+async fn wait_at(shard: &Shard, link: &Link, gate: &Gate) {
+    shard.counters().waits.add(1);
+    link.waiting.set(true);
+    gate.passed().await;
+    link.waiting.set(false);
+}
+
 /// Handles one frame; waits where its destination is full.
 async fn receive(shard: &Shard, link: &Rc<Link>, frame: BytesMut) -> Option<Stop> {
     shard.counters().messages_in.add(1);
@@ -196,10 +211,7 @@ async fn receive(shard: &Shard, link: &Rc<Link>, frame: BytesMut) -> Option<Stop
             None
         }
         Outcome::Wait(gate) => {
-            shard.counters().waits.add(1);
-            link.waiting.set(true);
-            gate.passed().await;
-            link.waiting.set(false);
+            wait_at(shard, link, &gate).await;
             None
         }
         Outcome::Later(boxed) => {
