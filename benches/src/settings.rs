@@ -19,7 +19,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 7)]
     pub rounds: usize,
     /// Seconds of each single measurement.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 0.5)]
     pub seconds: f64,
     /// One short round with little load: shows that everything works, not how fast.
     #[arg(long)]
