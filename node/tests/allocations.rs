@@ -34,10 +34,11 @@ static HEAP: dhat::Alloc = dhat::Alloc;
 const SPARE: u64 = 2;
 /// What is done because time passes, not because messages do.
 /// In a node of one shard nothing but the clock puts anything into an inbox.
-const HOUSEKEEPING: [&str; 3] = [
+const HOUSEKEEPING: [&str; 4] = [
     "::Shard::tick",
     "culvert_node::session::",
     "culvert_node::shard::handoff::",
+    "culvert_node::shard::inbox::",
 ];
 
 /// Heap blocks taken while `work` ran, but for housekeeping, and who took them.

@@ -1,13 +1,11 @@
 //! What crosses from one shard to another, and how back-pressure follows it.
 
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender};
-
-use super::Shard;
+use super::{Shard, inbox};
 use crate::key::Key;
 use crate::link::{Link, Origin, Past};
 use crate::packet::Packet;
@@ -15,9 +13,6 @@ use crate::reason::{CloseReason, Refusal};
 use crate::table::{Entry, Place};
 use crate::worker::Outcome;
 
-/// Messages between shards that may wait in one inbox, and their bytes (or one message).
-const INBOX: usize = 1024;
-const INBOX_BYTES: usize = 4 << 20;
 /// How long a link pauses when the inbox its message is for is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
@@ -43,91 +38,8 @@ pub(crate) enum Handoff {
     Tick,
 }
 
-/// The way into a shard, held by all of them.
-///
-/// What is put in comes out in order. Messages are bounded by [`INBOX`] and [`INBOX_BYTES`]; what shards tell each
-/// other about them is not, because it must neither wait nor be lost, and there are only a few of
-/// these for each message.
-#[derive(Clone)]
-pub(crate) struct Inbox {
-    sender: Sender<Handoff>,
-    waiting: Arc<Waiting>,
-}
-
-/// What waits in an inbox.
-#[derive(Default)]
-struct Waiting {
-    packets: AtomicUsize,
-    bytes: AtomicUsize,
-    /// Whether the last tick has not been heard yet.
-    tick: AtomicBool,
-}
-
-impl Waiting {
-    /// Notes that a message came in; false if there is no room for it.
-    fn enter(&self, bytes: usize) -> bool {
-        let packets = self.packets.fetch_add(1, Ordering::Relaxed);
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = packets < INBOX && (before == 0 || before + bytes <= INBOX_BYTES);
-        if !fits {
-            self.leave(bytes);
-        }
-        fits
-    }
-
-    fn leave(&self, bytes: usize) {
-        self.packets.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-/// The end of an inbox that its shard reads.
-pub(crate) struct Arrivals {
-    receiver: Receiver<Handoff>,
-    waiting: Arc<Waiting>,
-}
-
-impl Inbox {
-    pub(crate) fn new() -> (Self, Arrivals) {
-        let (sender, receiver) = async_channel::unbounded();
-        let waiting = Arc::<Waiting>::default();
-        let arrivals = Arrivals {
-            receiver,
-            waiting: Arc::clone(&waiting),
-        };
-        (Self { sender, waiting }, arrivals)
-    }
-
-    /// Puts in anything but a message; false if the shard has ended.
-    pub(crate) fn put(&self, handoff: Handoff) -> bool {
-        self.sender.try_send(handoff).is_ok()
-    }
-
-    /// Tells that time has passed, if the shard has heard the last time.
-    pub(crate) fn tick(&self) {
-        if !self.waiting.tick.swap(true, Ordering::Relaxed) {
-            self.put(Handoff::Tick);
-        }
-    }
-
-    /// From now on nothing can be put in.
-    fn close(&self) {
-        self.sender.close();
-    }
-
-    /// Puts in a message; gives it back if there is no room.
-    pub(crate) fn put_packet(&self, packet: Packet) -> Option<Packet> {
-        if !self.waiting.enter(packet.len()) {
-            return Some(packet);
-        }
-        self.put(Handoff::Packet(packet));
-        None
-    }
-}
-
 impl Shard {
-    /// Takes nothing more from other threads. Must be the last that a shard does: what wakes a task
-    /// that ended with its runtime would be the thread that puts something in.
+    /// Takes nothing more from other threads. Must be the last that a shard does.
     pub(crate) async fn close_inbox(&self) {
         self.0.peers[self.number() as usize].close();
         // The task that serves it ends now.
@@ -198,18 +110,14 @@ impl Shard {
     }
 
     /// Works through what other shards hand over.
-    pub(crate) async fn serve_inbox(self, inbox: Arrivals) {
-        while let Ok(handoff) = inbox.receiver.recv().await {
-            match handoff {
-                Handoff::Run(what) => what(&self),
-                Handoff::Tick => {
-                    inbox.waiting.tick.store(false, Ordering::Relaxed);
-                    self.tick();
-                }
-                Handoff::Link(moved) => self.adopt(*moved),
-                Handoff::Packet(packet) => {
-                    inbox.waiting.leave(packet.len());
-                    self.deliver_from_afar(packet);
+    pub(crate) async fn serve_inbox(self, mut inbox: inbox::Open) {
+        while inbox.wait().await {
+            while let Some(handoff) = inbox.next() {
+                match handoff {
+                    Handoff::Run(what) => what(&self),
+                    Handoff::Tick => self.tick(),
+                    Handoff::Link(moved) => self.adopt(*moved),
+                    Handoff::Packet(packet) => self.deliver_from_afar(packet),
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! to another.
 
 mod handoff;
+mod inbox;
 mod leave;
 mod permission;
 mod relief;
@@ -24,7 +25,8 @@ use culvert_proto::address::{AddressRef, LOCAL};
 use culvert_proto::flow_control::{FlowControls, FlowId};
 use culvert_proto::route::Route;
 
-pub(crate) use handoff::{Arrivals, Handoff, Inbox, MovedLink};
+pub(crate) use handoff::{Handoff, MovedLink};
+pub(crate) use inbox::{Arrivals, Inbox};
 
 use crate::buffer::Pool;
 use crate::channel::{Channel, Sink};
