@@ -81,6 +81,11 @@ impl Chunk {
         self.size.is_some() && self.data.capacity() - self.data.len() >= len
     }
 
+    /// How much memory it may keep in use.
+    fn held(&self) -> usize {
+        self.size.unwrap_or(CHUNK + self.data.len())
+    }
+
     fn release(self, pool: &Pool) {
         if let Some(size) = self.size {
             pool.give(self.data, size);
@@ -109,15 +114,26 @@ pub(crate) struct SendQueue {
     written: Cell<u64>,
 }
 
-/// Where `len` bytes that are few can be appended.
+/// Where a message of `len` bytes, which are few, can be appended: behind others, in a little room at first and in
+/// more when that is full. Behind a large one it has storage that it shares with what else is small on the
+/// shard, or one of each in turn would take much more room than it has bytes.
 fn gather<'a>(chunks: &'a mut VecDeque<Chunk>, len: usize, pool: &Pool) -> &'a mut BytesMut {
-    if !chunks.back().is_some_and(|last| last.has_room_for(len)) {
-        let class = usize::from(!chunks.is_empty());
-        chunks.push_back(Chunk {
-            data: pool.take(class),
-            size: Some(CLASSES[class]),
-        });
-    }
+    let fresh = match chunks.back() {
+        Some(last) if last.has_room_for(len) => None,
+        Some(last) if last.size.is_none() => {
+            let mut data = pool.small(len);
+            data.clear();
+            Some(Chunk { data, size: None })
+        }
+        last => {
+            let class = usize::from(last.is_some());
+            Some(Chunk {
+                data: pool.take(class),
+                size: Some(CLASSES[class]),
+            })
+        }
+    };
+    chunks.extend(fresh);
     let last = chunks.len() - 1;
     &mut chunks[last].data
 }
@@ -147,37 +163,35 @@ impl SendQueue {
         }
     }
 
-    /// Appends a buffer; gives the gate to wait at if more than `high` bytes are queued now. Whoever owns the
-    /// queue has it written ([`Shard::send_soon`]).
-    pub(crate) fn push(&self, chunk: BytesMut, high: usize, pool: &Pool) -> Option<Rc<Gate>> {
-        if !self.is_open() {
-            return None;
-        }
-        let len = chunk.len();
-        let mut chunks = self.chunks.borrow_mut();
-        if len > SMALL {
-            chunks.push_back(Chunk {
-                data: chunk,
-                size: None,
-            });
-        } else {
-            gather(&mut chunks, len, pool).extend_from_slice(&chunk);
-        }
-        self.grew(len, high)
-    }
-
-    /// Appends at most [`SMALL`] bytes, as many as are in `parts`, like [`SendQueue::push`]. It must be open.
-    pub(crate) fn push_small(
+    /// Appends a message, its beginning in a buffer of its own or not; gives the gate to wait at if more than
+    /// `high` bytes are queued now. Whoever owns the queue has it written ([`Shard::send_soon`]).
+    pub(crate) fn push(
         &self,
-        parts: [&[u8]; 3],
+        front: Option<BytesMut>,
+        body: BytesMut,
         high: usize,
         pool: &Pool,
     ) -> Option<Rc<Gate>> {
+        if !self.is_open() {
+            return None;
+        }
+        let len = front.as_ref().map_or(0, BytesMut::len) + body.len();
+        if len <= SMALL {
+            return self.push_small(&[front.as_deref().unwrap_or_default(), &body], high, pool);
+        }
+        let parts = front.into_iter().chain([body]);
+        let mut chunks = self.chunks.borrow_mut();
+        chunks.extend(parts.map(|data| Chunk { data, size: None }));
+        self.grew(len, high)
+    }
+
+    /// Appends a small message, like [`SendQueue::push`]. It must be open.
+    pub(crate) fn push_small(&self, parts: &[&[u8]], high: usize, pool: &Pool) -> Option<Rc<Gate>> {
         let len = parts.iter().map(|part| part.len()).sum();
         let mut chunks = self.chunks.borrow_mut();
-        let gathered = gather(&mut chunks, len, pool);
+        let data = gather(&mut chunks, len, pool);
         for part in parts {
-            gathered.extend_from_slice(part);
+            data.extend_from_slice(part);
         }
         self.grew(len, high)
     }
@@ -208,7 +222,7 @@ impl SendQueue {
 
     /// How much memory it may keep in use.
     pub(crate) fn held(&self) -> usize {
-        self.bytes.get() + CHUNK * self.chunks.borrow().len()
+        self.chunks.borrow().iter().map(Chunk::held).sum()
     }
 
     /// Bytes written so far.
@@ -368,4 +382,58 @@ async fn write_rest(shard: Shard, to: Rc<dyn Outgoing>, socket: Rc<Socket>) {
         }
     }
     to.queue().blocked.set(false);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queued(queue: &SendQueue) -> Vec<u8> {
+        let chunks = queue.chunks.borrow();
+        chunks
+            .iter()
+            .flat_map(|chunk| chunk.data.to_vec())
+            .collect()
+    }
+
+    #[test]
+    fn what_is_small_takes_little_wherever_it_stands() {
+        let pool = Pool::new(64 << 20);
+        let queue = SendQueue::new();
+        let mut expected = Vec::new();
+        for number in 0..1000_usize {
+            let [front, small] = [[number as u8; 100], [!number as u8; 100]];
+            let body = vec![number as u8; SMALL + number];
+            let mut beginning = pool.small(front.len());
+            beginning.copy_from_slice(&front);
+            expected.extend([&front[..], &body, &small].concat());
+            queue.push(
+                Some(beginning),
+                BytesMut::from(&body[..]),
+                usize::MAX,
+                &pool,
+            );
+            queue.push_small(&[&small[..60], &small[60..]], usize::MAX, &pool);
+            if number % 3 == 0 {
+                expected.extend(small);
+                queue.push(None, BytesMut::from(&small[..]), usize::MAX, &pool);
+            }
+        }
+        assert_eq!(queued(&queue), expected);
+        assert_eq!(queue.bytes(), expected.len());
+        assert!(queue.held() >= queue.bytes());
+        // Some 230 KB are small.
+        assert!(pool.held() <= 5 * CLASSES[1], "{}", pool.held());
+    }
+
+    #[test]
+    fn small_messages_are_gathered() {
+        let pool = Pool::new(64 << 20);
+        let queue = SendQueue::new();
+        for _ in 0..1000 {
+            queue.push_small(&[&[7; 100]], usize::MAX, &pool);
+        }
+        assert_eq!(queued(&queue), vec![7; 100_000]);
+        assert!(queue.chunks.borrow().len() <= 3);
+    }
 }

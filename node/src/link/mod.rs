@@ -75,7 +75,7 @@ pub struct Link {
     held: Gate,
     /// The targets it keeps to, of the names it uses.
     places: RefCell<Vec<Place>>,
-    /// Storage that unread bytes are in, beyond what every link has.
+    /// Storage that unread bytes are in, beyond the least there is.
     reading: Cell<usize>,
     /// The way of the last message that was sent on.
     shortcut: RefCell<Option<Box<Shortcut>>>,
@@ -161,7 +161,7 @@ impl Link {
             link.partial_since.set(Some(shard.now_ms()));
             let mut version = shard.pool().small(1);
             version[0] = frame::VERSION;
-            link.push(shard, version, FULL);
+            link.push(shard, None, version, FULL);
         }
         let buffer = ReadBuffer::resume(shard.pool(), unread.unwrap_or_default());
         let task = tasks::run(shard.clone(), Rc::clone(&link), socket, buffer);
@@ -194,11 +194,17 @@ impl Link {
         self.enqueue(shard, packet.into_frame(0, RouteView::EMPTY, shard.pool()))
     }
 
-    fn push(self: &Rc<Self>, shard: &Shard, chunk: BytesMut, high: usize) -> Option<Rc<Gate>> {
+    fn push(
+        self: &Rc<Self>,
+        shard: &Shard,
+        front: Option<BytesMut>,
+        body: BytesMut,
+        high: usize,
+    ) -> Option<Rc<Gate>> {
         if self.queue.becomes_due() {
             shard.send_soon(Rc::clone(self) as _);
         }
-        self.queue.push(chunk, high, shard.pool())
+        self.queue.push(front, body, high, shard.pool())
     }
 
     fn enqueue(
@@ -209,10 +215,8 @@ impl Link {
         match frame {
             Ok((front, body)) => {
                 let high = shard.pool().high_water();
-                let first = front.and_then(|front| self.push(shard, front, high));
-                self.push(shard, body, high)
-                    .or(first)
-                    .map_or(Outcome::Done, Outcome::Wait)
+                let full = self.push(shard, front, body, high);
+                full.map_or(Outcome::Done, Outcome::Wait)
             }
             Err(reason) => {
                 shard.refuse(reason, "message for a link");

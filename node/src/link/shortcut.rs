@@ -95,7 +95,7 @@ impl Shortcut {
         let gate = self
             .to
             .queue
-            .push_small([&length, prefix, tail], high, shard.pool());
+            .push_small(&[&length, prefix, tail], high, shard.pool());
         Some((range.end, gate))
     }
 }

@@ -366,7 +366,7 @@ impl Stream {
             true => usize::MAX,
             false => HIGH_WATER,
         };
-        let full = self.queue.push(data, high, shard.pool());
+        let full = self.queue.push(None, data, high, shard.pool());
         if self.queue.becomes_due() {
             shard.send_soon(Rc::clone(self) as _);
         }
