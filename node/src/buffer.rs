@@ -64,7 +64,7 @@ impl ReadBuffer {
         need > FAIR && self.buffer.capacity() < need
     }
 
-    /// How much storage it holds beyond that of an idle connection.
+    /// How much storage it holds beyond the least there is.
     pub(crate) fn held(&self) -> usize {
         self.size.saturating_sub(CLASSES[0])
     }
@@ -99,20 +99,31 @@ impl ReadBuffer {
     pub(crate) fn rest(&mut self, pool: &Pool, need: usize) {
         let unread = self.buffer.len();
         if unread == 0 {
-            self.put_back(pool);
-        } else if self.size != CLASSES[READ] {
-            // Storage of its own.
-        } else if unread <= MOVED || !pool.has_room_to_keep() {
-            // Room for the rest, if it can be far from nothing: a length alone is worth nothing.
-            let size = if need / 4 <= unread {
-                need.max(unread)
-            } else {
-                unread
+            return self.put_back(pool);
+        }
+        let is_shared = self.size == CLASSES[READ];
+        if is_shared && unread > MOVED && pool.has_room_to_keep() {
+            return;
+        }
+        // Room for the rest, if it can be far from nothing: a length alone is worth nothing.
+        let wanted = if need / 4 <= unread {
+            need.max(unread)
+        } else {
+            unread
+        };
+        let class = (0..READ).find(|class| CLASSES[*class] >= wanted);
+        let size = match class {
+            Some(class) => CLASSES[class],
+            // What has the size of the shared one is taken for it.
+            None => wanted + usize::from(wanted == CLASSES[READ]),
+        };
+        // Storage of its own stays if it is not much more.
+        if is_shared || size < self.size / 4 {
+            let fresh = match class {
+                Some(class) => pool.take(class),
+                None => pool.take_odd(size),
             };
-            match (0..READ).find(|class| CLASSES[*class] >= size) {
-                Some(class) => self.replace(pool, pool.take(class), CLASSES[class]),
-                None => self.replace(pool, pool.take_odd(size), size),
-            }
+            self.replace(pool, fresh, size);
         }
     }
 

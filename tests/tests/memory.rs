@@ -120,6 +120,47 @@ fn large_messages_to_one_who_does_not_read() {
     assert!(closed_for_memory(&relay) > 0.0);
 }
 
+/// Links that wait until there is room for what they said hold only that.
+#[test]
+fn many_who_wait_for_one_keep_little() {
+    const WAITING: usize = 300;
+    let _turn = alone();
+    let relay = relay();
+    let mut honest = Honest::start(&relay);
+    let mut deaf = deaf_owner(&relay, "deaf");
+    let mut first = Wire::open(relay.address);
+    let limit = Some(Duration::from_millis(500));
+    first.stream.set_write_timeout(limit).expect("a limit");
+    let one = framed(&message(&["forward_to_deaf", "x"], &["y"], &[9; 60_000]));
+    while first.stream.write_all(&one).is_ok() {}
+    let waits = || metrics::scrape(relay.metrics).get("culvert_waits_total");
+    let before = waits();
+    let others: Vec<_> = (0..WAITING)
+        .map(|_| {
+            let mut other = Wire::open(relay.address);
+            // A link that moves to the shard of the name has said the first before it can be told to wait.
+            let small = framed(&message(&["forward_to_deaf", "x"], &["y"], b"small"));
+            other.send(&small.repeat(2));
+            other
+        })
+        .collect();
+    eventually("all wait", PATIENCE, || {
+        let waiting = waits() - before;
+        if waiting < WAITING as f64 {
+            return Err(waiting);
+        }
+        Ok(())
+    });
+    honest.check();
+    assert_eq!(closed_for_memory(&relay), 0.0);
+    let mut small = 0;
+    while small < 2 * WAITING {
+        small += usize::from(deaf.message().payload == b"small");
+    }
+    drop(others);
+    honest.check();
+}
+
 #[test]
 fn unfinished_messages() {
     const SENDERS: usize = 60;

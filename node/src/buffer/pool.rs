@@ -22,7 +22,7 @@ const HIGH_WATER: [usize; 2] = [64 << 10, 8 << 20];
 ///
 /// One small message that waits keeps the whole storage it arrived in, so what is bounded is storage
 /// and not messages: everything taken counts until nothing uses it any more, except the smallest
-/// class, which each connection has one of. What is free and kept for later does not count; it is
+/// class, of which each connection has two at most. What is free and kept for later does not count; it is
 /// at most 9 MiB.
 pub(crate) struct Pool {
     limit: usize,

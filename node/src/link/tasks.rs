@@ -9,7 +9,6 @@ use culvert_proto::frame;
 
 use super::Link;
 use crate::buffer::ReadBuffer;
-use crate::notify::Gate;
 use crate::packet::Packet;
 use crate::reason::CloseReason;
 use crate::shard::{MovedLink, Shard};
@@ -65,20 +64,23 @@ pub(super) async fn run(shard: Shard, link: Rc<Link>, socket: Rc<Socket>, mut bu
             shard.remove(link.address.key);
             link.queue.wait_end().await;
             link.socket.take();
-            shard.counters().links_moved.add(1);
-            if let Ok(socket) = socket.to_std() {
-                let spawner = link.producer.get().spawner.is_some();
-                shard.hand_link(
-                    to,
-                    MovedLink {
+            let unread = buffer.into_unread(shard.pool());
+            let places = link.take_places();
+            match socket.to_std() {
+                Ok(socket) => {
+                    shard.counters().links_moved.add(1);
+                    let moved = MovedLink {
                         socket,
-                        unread: buffer.into_unread(shard.pool()),
+                        unread,
                         packet,
-                        spawner,
-                        places: link.take_places(),
+                        spawner: link.producer.get().spawner.is_some(),
+                        places,
                         past: link.past(),
-                    },
-                );
+                    };
+                    shard.hand_link(to, moved);
+                }
+                // There can be no more open files: the peer sees the end of the link.
+                Err(_) => shard.counters().close(CloseReason::Io),
             }
         }
     }
@@ -128,6 +130,10 @@ async fn read(shard: &Shard, link: &Rc<Link>, socket: &Socket, buffer: &mut Read
                 shard.counters().bytes_in.add(n as u64);
                 link.count_in(n);
                 taken = n;
+                // What the system had when the link was closed goes nowhere.
+                if let Some(reason) = link.end.get() {
+                    return Stop::Close(reason);
+                }
             }
             Err(_) => return Stop::Close(link.end.get().unwrap_or(CloseReason::Io)),
         }
@@ -137,24 +143,22 @@ async fn read(shard: &Shard, link: &Rc<Link>, socket: &Socket, buffer: &mut Read
 /// Handles the frames that have been read; gives how many bytes the one that is not finished has in all.
 async fn frames(shard: &Shard, link: &Rc<Link>, buffer: &mut ReadBuffer) -> Result<usize, Stop> {
     loop {
-        if let Some(gate) = link.send_on_small(shard, buffer) {
-            wait_at(shard, link, &gate).await;
-            if let Some(reason) = link.end.get() {
-                return Err(Stop::Close(reason));
-            }
+        let outcome = match link.send_on_small(shard, buffer) {
+            Some(gate) => Outcome::Wait(gate),
+            None => match link.next_frame(buffer) {
+                Err(reason) => Outcome::Close(reason),
+                Ok(Err(need)) => return Ok(need),
+                Ok(Ok(frame)) => {
+                    link.partial_since.set(None);
+                    receive(shard, link, frame)
+                }
+            },
+        };
+        if let Some(stop) = settle(shard, link, buffer, outcome).await {
+            return Err(stop);
         }
-        match link.next_frame(buffer) {
-            Err(reason) => return Err(Stop::Close(reason)),
-            Ok(Err(need)) => return Ok(need),
-            Ok(Ok(frame)) => {
-                link.partial_since.set(None);
-                if let Some(stop) = receive(shard, link, frame).await {
-                    return Err(stop);
-                }
-                if let Some(reason) = link.end.get() {
-                    return Err(Stop::Close(reason));
-                }
-            }
+        if let Some(reason) = link.end.get() {
+            return Err(Stop::Close(reason));
         }
     }
 }
@@ -184,45 +188,53 @@ async fn make_do(
     link.end.get()
 }
 
-/// Waits until a destination has room again.
-async fn wait_at(shard: &Shard, link: &Link, gate: &Gate) {
-    shard.counters().waits.add(1);
-    link.waiting.set(true);
-    gate.passed().await;
-    link.waiting.set(false);
-}
-
-/// Handles one frame; waits where its destination is full.
-async fn receive(shard: &Shard, link: &Rc<Link>, frame: BytesMut) -> Option<Stop> {
+/// Handles one frame.
+fn receive(shard: &Shard, link: &Rc<Link>, frame: BytesMut) -> Outcome {
     shard.counters().messages_in.add(1);
     let Ok(mut packet) = Packet::parse(frame, frame::LEN) else {
-        return Some(Stop::Close(CloseReason::BadMessage));
+        return Outcome::Close(CloseReason::BadMessage);
     };
     if packet.onward().is_empty() {
         // Heartbeat: `protocol/01-transport.md` 3.6 step 3.
-        return None;
+        return Outcome::Done;
     }
     packet.via = Some(link.address);
     packet.producer = Some(link.producer.get());
-    match link.send_on(shard, packet) {
-        Outcome::Done => None,
-        Outcome::Refused(reason) => {
-            shard.refuse_from(reason, link);
-            None
-        }
+    link.send_on(shard, packet)
+}
+
+/// Does what a message leads to; waits where its destination is full.
+async fn settle(
+    shard: &Shard,
+    link: &Rc<Link>,
+    buffer: &mut ReadBuffer,
+    outcome: Outcome,
+) -> Option<Stop> {
+    match outcome {
+        Outcome::Done => {}
+        Outcome::Refused(reason) => shard.refuse_from(reason, link),
         Outcome::Wait(gate) => {
-            wait_at(shard, link, &gate).await;
-            None
+            shard.counters().waits.add(1);
+            pause(shard, link, buffer);
+            gate.passed().await;
+            link.waiting.set(false);
         }
         Outcome::Later(boxed) => {
             let (to, packet) = *boxed;
-            link.waiting.set(true);
+            pause(shard, link, buffer);
             // In a box, like all that is rare: links that wait for nothing else are many.
             Box::pin(shard.hand_over_waiting(to, packet)).await;
             link.waiting.set(false);
-            None
         }
-        Outcome::Move(boxed) => Some(Stop::Move(boxed)),
-        Outcome::Close(reason) => Some(Stop::Close(reason)),
+        Outcome::Move(boxed) => return Some(Stop::Move(boxed)),
+        Outcome::Close(reason) => return Some(Stop::Close(reason)),
     }
+    None
+}
+
+/// Before a wait for a destination: many may wait for one, so none keeps more than what it has not handled.
+fn pause(shard: &Shard, link: &Link, buffer: &mut ReadBuffer) {
+    buffer.rest(shard.pool(), 0);
+    link.reading.set(buffer.held());
+    link.waiting.set(true);
 }
