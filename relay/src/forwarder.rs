@@ -137,8 +137,7 @@ impl Worker for Placement {
         else {
             return None;
         };
-        let here = shard.number();
-        Some(self.0.registry.shard_for(name, lane, here, shard.shards()))
+        Some(self.0.registry.shard_for(name, lane, shard.shards()))
     }
 
     fn handle(&self, _: &Shard, _: LocalAddress, _: Packet) -> Outcome {

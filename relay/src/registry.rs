@@ -241,16 +241,16 @@ impl Registry {
     }
 
     /// The shard that a connection of a process had better be on, so that its connections are on as
-    /// many shards as there are: as far from that of another as their numbers are. The first may stay `here`,
-    /// where it came in.
-    pub(crate) fn shard_for(&self, name: &str, lane: Lane, here: u8, shards: u8) -> u8 {
+    /// many shards as there are: as far from that of another as their numbers are. Where there is no other
+    /// yet, all that come at once, as after a restart of the relay, are told the same.
+    pub(crate) fn shard_for(&self, name: &str, lane: Lane, shards: u8) -> u8 {
         let shards = i32::from(shards.max(1));
         let names = self.names();
         let owner = names.owners.get(name);
         let owner = owner.filter(|owner| owner.process == Some(lane.process));
         let shard_of_lane_0 = match owner.and_then(|owner| owner.members.first()) {
             Some(other) => i32::from(other.forwarder.shard()) - i32::from(other.lane),
-            None => i32::from(here) - i32::from(lane.number),
+            None => (lane.process % 256) as i32,
         };
         let shard = (shard_of_lane_0 + i32::from(lane.number)).rem_euclid(shards);
         u8::try_from(shard).unwrap_or(0)
@@ -345,6 +345,19 @@ mod tests {
             names: 2,
             per_identity: 2,
         })
+    }
+
+    #[test]
+    fn connections_that_come_at_once_are_told_different_shards() {
+        let registry = registry();
+        for process in 0..300 {
+            for shards in 1..5 {
+                let shard = |number| registry.shard_for(NAME, Lane { process, number }, shards);
+                let mut told: Vec<u8> = (0..shards).map(shard).collect();
+                told.sort_unstable();
+                assert_eq!(told, (0..shards).collect::<Vec<_>>());
+            }
+        }
     }
 
     fn give(registry: &Registry, claimant: &Claimant) -> usize {
