@@ -50,7 +50,7 @@ impl Worker for Hop {
             (None, None, _) | (_, _, None) => {}
             (Some(from), _, Some(to)) if self.last.get() == Some((from, to)) => {}
             (Some(from), Some(producer), Some(to)) => {
-                if !shard.flow(|f| f.allowed(producer.id, producer.spawner, to)) {
+                if !shard.may_reach(producer, to) {
                     return Outcome::Refused(Refusal::NotPermitted);
                 }
                 shard.grant(from, to);

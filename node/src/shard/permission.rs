@@ -17,6 +17,12 @@ impl Shard {
         FlowId::new(id)
     }
 
+    /// Whether what a producer sends may reach `to`.
+    pub(crate) fn may_reach(&self, producer: Producer, to: Key) -> bool {
+        let flow = self.0.flow.borrow();
+        flow.allowed(producer.id, producer.spawner, to)
+    }
+
     /// Reads or changes what may reach what. Returns what the closure returns.
     pub fn flow<T>(&self, change: impl FnOnce(&mut FlowControls<Key>) -> T) -> T {
         self.changed();

@@ -60,11 +60,7 @@ impl Shard {
                 return Outcome::Refused(Refusal::UnknownAddress);
             };
             if let Some(producer) = packet.producer
-                && !self
-                    .0
-                    .flow
-                    .borrow()
-                    .allowed(producer.id, producer.spawner, key)
+                && !self.may_reach(producer, key)
             {
                 return Outcome::Refused(Refusal::NotPermitted);
             }
