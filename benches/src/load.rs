@@ -60,7 +60,7 @@ impl Way<'_> {
 
     /// Waits until the streams of a measurement have been closed at the service and bytes come through
     /// again: what is still under way in between must not disturb the next measurement. Some peers never
-    /// close a few of a thousand streams; those are idle then, and disturb nobody.
+    /// close a few of a thousand streams: whatever is measured after that needs fresh ones.
     pub(crate) fn settle(self, run: u16) -> Outcome<()> {
         self.service.settle(run);
         let again = self.contender.echoes(b"is it over");

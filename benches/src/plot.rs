@@ -59,7 +59,7 @@ pub fn all() -> Vec<Chart> {
         measured.collect::<Vec<_>>()
     };
     let selects = [1, 8, 64].map(select_name).to_vec();
-    let messages = vec![each_name(64, 2), each_name(64, 100)];
+    let messages = [2, 100, 2000].map(|links| each_name(64, links)).to_vec();
     let large = [2, 100, 2000]
         .map(|links| full_name(65_536, links))
         .to_vec();
@@ -125,10 +125,13 @@ impl Chart {
                 .iter()
                 .any(|(_, measure)| spread(c, measure).is_some())
         });
+        // One sample that is far out is not to make all bars small.
         let highest = groups
             .iter()
             .flat_map(|(_, measure)| present.iter().filter_map(|c| spread(c, measure)))
-            .fold(0.0, |highest: f64, spread| highest.max(spread.high));
+            .fold(0.0, |highest: f64, spread| {
+                highest.max(spread.high.min(spread.median * 1.5))
+            });
         if highest <= 0.0 {
             return Ok(None);
         }
@@ -171,7 +174,7 @@ impl Chart {
                 root.draw(&Text::new(*contender, (x + 20, y), ("sans-serif", 13)))?;
                 let whisker = |(left, spread): &(f64, Spread)| {
                     let middle = left + width * 0.47;
-                    let ends = vec![(middle, spread.low), (middle, spread.high)];
+                    let ends = vec![(middle, spread.low), (middle, spread.high.min(highest))];
                     PathElement::new(ends, BLACK.stroke_width(1))
                 };
                 chart.draw_series(bars.iter().map(whisker))?;

@@ -145,13 +145,14 @@ impl Report {
         }
     }
 
-    /// Whether anything of some work was measured.
-    pub fn has(&self, work: &str) -> bool {
+    /// Whether anything of some work of a contender was measured.
+    pub fn has(&self, work: &str, contender: &str) -> bool {
         let of_work = |measure: &str| {
             let rest = measure.strip_prefix(work);
             rest.is_some_and(|rest| rest.starts_with(": "))
         };
-        self.series.iter().any(|series| of_work(&series.measure))
+        let mut own = self.series.iter().filter(|s| s.contender == contender);
+        own.any(|series| of_work(&series.measure))
     }
 
     /// Takes up what [`Report::json`] gave; nothing if it is something else.
@@ -254,7 +255,8 @@ mod tests {
         assert_eq!(again.json(), report.json());
         assert_eq!(again.markdown(&["a"]), report.markdown(&["a"]));
         assert_eq!(again.left_out(), report.left_out());
-        assert!(again.has("some work") && !again.has("some"));
+        assert!(again.has("some work", "a") && !again.has("some", "a"));
+        assert!(!again.has("some work", "b"));
         assert!(Report::of_json(&serde_json::json!([{}]), &serde_json::json!([])).is_none());
     }
 }

@@ -1,13 +1,15 @@
 //! What is measured, and how long.
 
-use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{env, fs, io};
 
 use clap::Parser;
 use culvert_tests::bins;
 
 use crate::contender::{self, Kind};
+use crate::work;
 
 /// Measure Culvert beside its peers, on this machine's loopback.
 ///
@@ -22,15 +24,16 @@ pub struct Settings {
     #[arg(long, default_value_t = 0.5)]
     pub seconds: f64,
     /// One short round with little load: shows that everything works, not how fast.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     pub quick: bool,
     /// Contenders to measure, in place of all: parts of their names.
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Work to do, in place of all: parts of its names.
+    /// Work to do, in place of all: parts of postgres, bulk, requests, latency, connects, slow, relay,
+    /// channels, idle.
     #[arg(long, value_delimiter = ',')]
     pub work: Vec<String>,
-    /// Of that work, what has one of these in the first column of the report.
+    /// Of that work, what has one of these in the first column of the report; separated by `;`.
     #[arg(long, value_delimiter = ';')]
     pub row: Vec<String>,
     /// File for all samples.
@@ -41,7 +44,7 @@ pub struct Settings {
     #[arg(long, requires = "json")]
     pub resume: bool,
     /// File for the report; in one that has the marks `<!-- load -->` and `<!-- /load -->`, what is between
-    /// them is replaced.
+    /// them is replaced. Another file that is there already is left alone.
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
     /// The program `ockam-node` of tests/interop [default: where cargo puts it]
@@ -59,15 +62,22 @@ impl Settings {
     /// When a program that was named is not there.
     pub fn complete(mut self) -> io::Result<Self> {
         for program in [&self.ockam, &self.rathole].into_iter().flatten() {
-            if !program.is_file() {
+            let found = fs::metadata(program).ok().filter(fs::Metadata::is_file);
+            if found.is_none_or(|file| file.permissions().mode() & 0o111 == 0) {
                 let what = format!("{}: no such program", program.display());
                 return Err(io::Error::new(io::ErrorKind::NotFound, what));
             }
         }
+        known("--only", &self.only, &work::contenders())?;
+        known("--work", &self.work, &work::ALL.map(|(name, _)| name))?;
         if self.quick {
             (self.rounds, self.seconds) = (1, 0.1);
         }
-        let built = bins::project_root().join("tests/interop/target/release/ockam-node");
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(
+            || bins::project_root().join("tests/interop/target"),
+            PathBuf::from,
+        );
+        let built = target.join("release/ockam-node");
         self.ockam = self.ockam.or_else(|| built.is_file().then_some(built));
         self.rathole = self.rathole.or_else(|| contender::program("rathole"));
         Ok(self)
@@ -106,10 +116,25 @@ impl Settings {
     }
 }
 
+/// Fails if a part of a name is in none of the names there are.
+fn known(option: &str, parts: &[String], names: &[&str]) -> io::Result<()> {
+    let is_known = |part: &&String| names.iter().any(|name| is_in(part, name));
+    match parts.iter().find(|part| !is_known(part)) {
+        None => Ok(()),
+        Some(part) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "{option} {part}: nothing is named so; there are: {}",
+                names.join(", ")
+            ),
+        )),
+    }
+}
+
+fn is_in(part: &str, name: &str) -> bool {
+    name.to_lowercase().contains(&part.to_lowercase())
+}
+
 fn chosen(wanted: &[String], name: &str) -> bool {
-    let name = name.to_lowercase();
-    wanted.is_empty()
-        || wanted
-            .iter()
-            .any(|part| name.contains(&part.to_lowercase()))
+    wanted.is_empty() || wanted.iter().any(|part| is_in(part, name))
 }

@@ -9,6 +9,9 @@ use culvert_tests::proc;
 /// A process, and what it is there for. The processes it starts count as it.
 pub type Role = (&'static str, u32);
 
+/// What processor time is counted in where threads have ended.
+const TICK: Duration = Duration::from_millis(10);
+
 /// Processor time at one moment, of each role.
 #[derive(Clone, Debug)]
 pub struct Usage(Vec<(&'static str, BTreeMap<u32, Times>)>);
@@ -67,12 +70,17 @@ impl Times {
     }
 
     fn since(&self, before: &Self) -> Duration {
-        if !self.threads.is_empty() && self.threads.keys().eq(before.threads.keys()) {
-            let total = |times: &Self| times.threads.values().sum::<u64>();
-            Duration::from_nanos(total(self).saturating_sub(total(before)))
+        // What threads used that have ended is only here; some come and go in between.
+        let ticks = self.ticks.saturating_sub(before.ticks);
+        if self.threads.is_empty() || !self.threads.keys().eq(before.threads.keys()) {
+            return ticks;
+        }
+        let total = |times: &Self| times.threads.values().sum::<u64>();
+        let exact = Duration::from_nanos(total(self).saturating_sub(total(before)));
+        if ticks > exact + 2 * TICK {
+            ticks
         } else {
-            // What threads used that have ended is only here.
-            self.ticks.saturating_sub(before.ticks)
+            exact
         }
     }
 }

@@ -73,6 +73,8 @@ pub struct Run<'a> {
     pub report: Report,
     /// Writes it: after each work, so that hours of measuring are not lost with the last minute.
     pub save: fn(&Settings, &Report) -> io::Result<()>,
+    /// Whether there was any row that was asked for.
+    pub found: bool,
 }
 
 impl Run<'_> {
@@ -88,7 +90,8 @@ impl Run<'_> {
         contenders: &[T],
         mut measure: impl FnMut(&T) -> Outcome<Figures>,
     ) {
-        if !self.wants_row(work) {
+        let contenders = self.left(work, contenders);
+        if contenders.is_empty() {
             return;
         }
         progress(&format!("{section}: {work}"));
@@ -99,7 +102,7 @@ impl Run<'_> {
                 if failed[place] {
                     continue;
                 }
-                let contender = &contenders[place];
+                let contender = contenders[place];
                 match measure(contender) {
                     Ok(figures) => {
                         for (figure, sample) in figures {
@@ -119,9 +122,15 @@ impl Run<'_> {
         self.save();
     }
 
-    /// Whether some work was asked for and is not done yet.
-    fn wants_row(&self, work: &str) -> bool {
-        self.settings.has_row(work) && !self.report.has(work)
+    /// With whom some work is still to be done, if it was asked for.
+    fn left<'c, T: Named>(&mut self, work: &str, contenders: &'c [T]) -> Vec<&'c T> {
+        if !self.settings.has_row(work) {
+            return Vec::new();
+        }
+        self.found = true;
+        let left = contenders.iter();
+        left.filter(|contender| !self.report.has(work, contender.name()))
+            .collect()
     }
 
     fn save(&self) {

@@ -53,10 +53,13 @@ fn to(target: &str) -> io::Result<SocketAddr> {
 }
 
 fn measure(settings: &Settings) -> io::Result<()> {
+    let report = begin(settings)?;
+    check_files(settings)?;
     let mut run = Run {
         settings,
-        report: begin(settings)?,
+        report,
         save: write,
+        found: false,
     };
     for kind in Kind::ALL {
         if let Some(why) = kind
@@ -77,6 +80,10 @@ fn measure(settings: &Settings) -> io::Result<()> {
             work(&mut run);
         }
     }
+    if !run.found && !settings.row.is_empty() {
+        let what = format!("--row {}: no row has that", settings.row.join(";"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
     write(settings, &run.report)?;
     println!("{}", markdown(settings, &run.report));
     Ok(())
@@ -90,8 +97,54 @@ fn begin(settings: &Settings) -> io::Result<Report> {
     let wrong = |what: String| io::Error::other(format!("{}: {what}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let all: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    for (name, value) in [
+        ("machine", json!(machine())),
+        ("rounds", json!(settings.rounds)),
+        ("seconds", json!(settings.seconds)),
+    ] {
+        if all[name] != value {
+            return Err(wrong(format!(
+                "was measured with another value of {name}: {}, now {value}",
+                all[name]
+            )));
+        }
+    }
     let report = Report::of_json(&all["results"], &all["left_out"]);
     report.ok_or_else(|| wrong("no results of this program".to_owned()))
+}
+
+/// Fails if a file that was asked for cannot be written, or would be lost: before hours of measuring.
+fn check_files(settings: &Settings) -> io::Result<()> {
+    for path in settings.markdown.iter().chain(&settings.json) {
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let is_there = path.exists();
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(named)?;
+        if !is_there {
+            fs::remove_file(path).map_err(named)?;
+        } else if settings.markdown.as_ref() == Some(path) {
+            let text = fs::read_to_string(path).map_err(named)?;
+            if !text.is_empty() && split(&text).is_none() {
+                let [begin, end] = MARKS.map(str::trim);
+                return Err(io::Error::other(format!(
+                    "{}: has no marks `{begin}` and `{end}` to write between; name a new file",
+                    path.display()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is before and behind the report in a file.
+fn split(text: &str) -> Option<(&str, &str)> {
+    let (head, rest) = text.split_once(MARKS[0])?;
+    let (_, tail) = rest.split_once(MARKS[1])?;
+    Some((head, tail))
 }
 
 /// Writes the files that were asked for.
@@ -179,12 +232,8 @@ fn markdown(settings: &Settings, report: &Report) -> String {
 /// Writes the report to a file, or into one, between the marks it has.
 fn write_report(path: &Path, text: &str) -> io::Result<()> {
     let old = fs::read_to_string(path).unwrap_or_default();
-    let parts = old.split_once(MARKS[0]).and_then(|(head, rest)| {
-        let (_, tail) = rest.split_once(MARKS[1])?;
-        Some((head, tail))
-    });
-    match parts {
+    match split(&old) {
         Some((head, tail)) => fs::write(path, [head, MARKS[0], text, MARKS[1], tail].concat()),
-        None => fs::write(path, text),
+        None => fs::write(path, [MARKS[0], text, MARKS[1], "\n"].concat()),
     }
 }

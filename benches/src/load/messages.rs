@@ -60,8 +60,8 @@ impl Ready {
 struct Links {
     senders: Vec<Sender>,
     owners: Vec<TcpStream>,
-    /// What each message ends with.
-    tail: Vec<u8>,
+    /// What each message of a pair ends with.
+    tails: Vec<&'static [u8]>,
 }
 
 struct Sender {
@@ -110,11 +110,10 @@ pub fn hold(relay: SocketAddr, count: usize) -> Outcome<Vec<Wire>> {
 
 impl Links {
     fn open(ready: &Ready, pairs: usize, size: usize, pace: Pace) -> Outcome<Self> {
-        let payload = known::bytes(0, size);
         let mut links = Self {
             senders: Vec::new(),
             owners: Vec::new(),
-            tail: payload.to_vec(),
+            tails: Vec::new(),
         };
         for number in 0..pairs {
             let mut socket = connect(ready.relay.address);
@@ -127,6 +126,8 @@ impl Links {
                 let (owner, _) = tried("accept", ready.listener.accept())?;
                 links.owners.push(owner);
             }
+            let payload = known::bytes(7919 * number as u64, size);
+            links.tails.push(payload);
             let forwarder = format!("forward_to_{}", name(number));
             let one = framed(&message(&[&forwarder, "sink"], &["me"], payload));
             let many = match pace {
@@ -233,7 +234,7 @@ fn send(
 /// Takes messages until told how many there were in all.
 fn receive(
     owners: &mut [TcpStream],
-    tail: &[u8],
+    tails: &[&[u8]],
     arrived: &AtomicU64,
     sent: &AtomicU64,
 ) -> Outcome<()> {
@@ -243,7 +244,7 @@ fn receive(
     }
     // The beginning of a message whose rest has not come yet, of each owner.
     let mut begun = vec![Vec::new(); owners.len()];
-    let mut chunk = vec![0; READ + frame_room(tail)];
+    let mut chunk = vec![0; READ + frame_room(tails[0])];
     let mut ready = Vec::new();
     let mut last = Instant::now();
     while arrived.load(Ordering::Relaxed) < sent.load(Ordering::Relaxed) {
@@ -268,7 +269,7 @@ fn receive(
                 // Ockam adds what says that there is no tracing.
                 let message = message.strip_suffix(TRACING_NONE).unwrap_or(message);
                 assert!(
-                    message.ends_with(tail),
+                    message.ends_with(tails[place]),
                     "another message arrived than was sent"
                 );
                 at += range.end;
@@ -305,13 +306,13 @@ pub fn messages(
     let Links {
         mut senders,
         mut owners,
-        tail,
+        tails,
     } = Links::open(ready, pairs, size, pace)?;
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(u64::MAX));
     let arrived = AtomicU64::new(0);
     thread::scope(|scope| {
         let receiver = scope.spawn(|| {
-            let done = receive(&mut owners, &tail, &arrived, &sent);
+            let done = receive(&mut owners, &tails, &arrived, &sent);
             // Senders would wait for ever for one that has stopped.
             stop.store(true, Ordering::Relaxed);
             drop(owners);

@@ -18,6 +18,8 @@ use crate::usage::resident;
 pub const EACH: &str = "KiB each";
 /// Name of the figure of memory of all processes.
 pub const WHOLE: &str = "MiB in all";
+/// Files that a process has open beside those of streams, at most.
+const RESERVE: usize = 100;
 /// How long opening all of them may take.
 const LONGEST: Duration = Duration::from_secs(120);
 /// How long memory has to come to rest.
@@ -39,7 +41,8 @@ pub(super) fn idle(run: &mut Run<'_>) {
         run.rounds("Idle streams", &name(streams), &kinds, |kind| {
             let files = streams * kind.files_per_stream();
             let limit = files_allowed();
-            if files + 100 > limit {
+            if files + RESERVE > limit {
+                let files = files + RESERVE;
                 return Err(format!("needs {files} files; {limit} may be open here"));
             }
             let contender = kind.start(settings, service.address());

@@ -1,6 +1,8 @@
 //! PostgreSQL behind every contender.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
 
 use culvert_tests::PATIENCE;
 use culvert_tests::postgres::{self, Postgres};
@@ -59,16 +61,17 @@ fn copies(run: &mut Run<'_>, server: &Postgres, contenders: &[Contender]) {
     let path = file.to_str().expect("a path of UTF-8").to_owned();
     let sum = "SELECT sum(hashtext(text)::bigint) FROM";
     let expected = server.sql(&format!("{sum} copied"));
+    postgres::psql(server.address())
+        .args(["-c", &format!("\\copy copied TO '{path}'")])
+        .run();
+    let wanted = content(&file);
+    assert_eq!(wanted.0, rows, "rows of the table");
     run.rounds(SECTION, "COPY TO", contenders, |contender| {
         let command = format!("\\copy copied TO '{path}'");
         let figures = copy(contender, &command, || {
             fs::metadata(&file).map_or(0, |file| file.len())
         })?;
-        let lines = fs::read_to_string(&file)
-            .unwrap_or_default()
-            .lines()
-            .count() as u64;
-        assert_eq!(lines, rows, "{}: rows", contender.name());
+        assert_eq!(content(&file), wanted, "{}: other rows", contender.name());
         Ok(figures)
     });
     postgres::psql(server.address())
@@ -89,6 +92,16 @@ fn copies(run: &mut Run<'_>, server: &Postgres, contenders: &[Contender]) {
         );
         Ok(figures)
     });
+}
+
+/// How many lines a file has, and what they are, in any order: that of a table is not fixed.
+fn content(file: &Path) -> (u64, u64) {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().fold((0, 0), |(count, sum), line| {
+        let mut hasher = DefaultHasher::new();
+        line.hash(&mut hasher);
+        (count + 1, sum.wrapping_add(hasher.finish()))
+    })
 }
 
 /// Runs a command of psql that moves as many bytes as `length` says then.

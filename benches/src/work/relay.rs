@@ -71,19 +71,17 @@ pub fn growth_name(forwarders: usize) -> String {
 
 /// The same work with more and more names; each number of them is a contender of its own in each round.
 fn growth(run: &mut Run<'_>, kinds: &[Kind]) {
-    let kinds: Vec<_> = kinds
-        .iter()
-        .filter(|kind| matches!(kind, Kind::OneThread | Kind::Culvert))
-        .collect();
+    let mut kinds = kinds.to_vec();
+    kinds.retain(|kind| matches!(kind, Kind::OneThread | Kind::Culvert));
     let time = run.time();
     let mut held = Vec::new();
     for count in run.quick_or(FORWARDERS, [10, 20, 50]) {
-        if !run.wants_row(&growth_name(count)) {
-            continue;
+        let left = run.left(&growth_name(count), &kinds);
+        if !left.is_empty() {
+            progress(&format!("{SECTION}: registering {count} names"));
         }
-        progress(&format!("{SECTION}: registering {count} names"));
-        for kind in &kinds {
-            let relay = Ready::start(**kind, run.settings);
+        for kind in left {
+            let relay = Ready::start(*kind, run.settings);
             let names = messages::hold(relay.relay.address, count);
             held.push((count, relay, names.expect("names of the relay")));
         }

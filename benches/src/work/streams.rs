@@ -41,11 +41,15 @@ pub fn requests_name(size: usize, streams: u32) -> String {
 }
 
 pub(super) fn requests(run: &mut Run<'_>) {
-    let (service, contenders) = all(run);
     let time = run.time();
     for size in [64, 1024, 16 * 1024] {
         for streams in run.quick_or([1, 64, 1000], [1, 8, 20]) {
             let name = requests_name(size, streams);
+            if !run.settings.has_row(&name) {
+                continue;
+            }
+            // Some peers are not what they were after a thousand streams.
+            let (service, contenders) = all(run);
             run.rounds("Requests and responses", &name, &contenders, |contender| {
                 load::exchange::closed(contender.to(&service), streams, size, time)
             });
