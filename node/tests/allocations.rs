@@ -8,7 +8,7 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
@@ -25,7 +25,7 @@ use culvert_proto::message::Message;
 use culvert_proto::route::Route;
 use serde_json::Value;
 
-use common::{config, endpoint, inlet_node, outlet_node, wait_for};
+use common::{config, endpoint, frame, inlet_node, link, outlet_node, read_frame, wait_for};
 
 #[global_allocator]
 static HEAP: dhat::Alloc = dhat::Alloc;
@@ -85,36 +85,6 @@ impl Worker for Bridge {
         shard.grant(from, shard.first_key(way).unwrap());
         shard.forward(packet, way)
     }
-}
-
-fn frame(onward: &[&[u8]], return_route: &[&[u8]], payload: &[u8]) -> Vec<u8> {
-    let route = |hops: &[&[u8]]| {
-        let mut route = Route::new();
-        for hop in hops {
-            route.push_back(culvert_proto::address::AddressRef::local(hop));
-        }
-        route
-    };
-    let message = Message::new(route(onward), route(return_route), payload.to_vec()).encode();
-    let mut frame = (message.len() as u32).to_be_bytes().to_vec();
-    frame.extend_from_slice(&message);
-    frame
-}
-
-fn link(address: SocketAddr) -> TcpStream {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_nodelay(true).unwrap();
-    socket.write_all(&[1]).unwrap();
-    socket.read_exact(&mut [0]).unwrap();
-    socket
-}
-
-/// Reads one frame into a buffer that is large enough; gives its length.
-fn read_frame(socket: &mut TcpStream, buffer: &mut [u8]) -> usize {
-    socket.read_exact(&mut buffer[..4]).unwrap();
-    let len = u32::from_be_bytes(buffer[..4].try_into().unwrap()) as usize;
-    socket.read_exact(&mut buffer[4..4 + len]).unwrap();
-    4 + len
 }
 
 /// Messages through a name, and answers straight back to the link they came from.

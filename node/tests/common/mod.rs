@@ -1,7 +1,8 @@
 //! Two nodes in this process, joined over loopback.
 #![allow(dead_code)]
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,7 +24,9 @@ use culvert_node::stop::Stop;
 use culvert_node::worker::{ECHO, Echo};
 use culvert_node::{SeenHistories, random_bytes};
 use culvert_proto::credential::PurposePublicKey;
+use culvert_proto::message::Message;
 use culvert_proto::portal;
+use culvert_proto::route::Route;
 
 /// A new identity, ready for handshakes.
 pub(crate) fn endpoint(key_type: KeyType) -> Endpoint {
@@ -159,4 +162,36 @@ pub(crate) fn wait_for(
             .recv_timeout(Duration::from_secs(20))
             .expect("the event happens")
     })
+}
+
+/// A message between local addresses, with its length in front.
+pub(crate) fn frame(onward: &[&[u8]], return_route: &[&[u8]], payload: &[u8]) -> Vec<u8> {
+    let route = |hops: &[&[u8]]| {
+        let mut route = Route::new();
+        for hop in hops {
+            route.push_back(culvert_proto::address::AddressRef::local(hop));
+        }
+        route
+    };
+    let message = Message::new(route(onward), route(return_route), payload.to_vec()).encode();
+    let mut frame = (message.len() as u32).to_be_bytes().to_vec();
+    frame.extend_from_slice(&message);
+    frame
+}
+
+/// A connection that says the version and has heard the node's.
+pub(crate) fn link(address: SocketAddr) -> TcpStream {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket.write_all(&[1]).unwrap();
+    socket.read_exact(&mut [0]).unwrap();
+    socket
+}
+
+/// Reads one frame into a buffer that is large enough; gives its length.
+pub(crate) fn read_frame(socket: &mut TcpStream, buffer: &mut [u8]) -> usize {
+    socket.read_exact(&mut buffer[..4]).unwrap();
+    let len = u32::from_be_bytes(buffer[..4].try_into().unwrap()) as usize;
+    socket.read_exact(&mut buffer[4..4 + len]).unwrap();
+    4 + len
 }
