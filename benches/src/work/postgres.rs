@@ -57,30 +57,27 @@ fn copies(run: &mut Run<'_>, server: &Postgres, contenders: &[Contender]) {
     ));
     server.sql("CREATE TABLE copies (n int, text text)");
     let directory = tempfile::tempdir().expect("directory");
-    let file = directory.path().join("rows");
-    let path = file.to_str().expect("a path of UTF-8").to_owned();
+    let [original, file] = ["original", "copy"].map(|name| directory.path().join(name));
+    let [from, to] = [&original, &file].map(|file| file.to_str().expect("a path of UTF-8"));
     let sum = "SELECT sum(hashtext(text)::bigint) FROM";
     let expected = server.sql(&format!("{sum} copied"));
     postgres::psql(server.address())
-        .args(["-c", &format!("\\copy copied TO '{path}'")])
+        .args(["-c", &format!("\\copy copied TO '{from}'")])
         .run();
-    let wanted = content(&file);
+    let wanted = content(&original);
     assert_eq!(wanted.0, rows, "rows of the table");
     run.rounds(SECTION, "COPY TO", contenders, |contender| {
-        let command = format!("\\copy copied TO '{path}'");
+        let command = format!("\\copy copied TO '{to}'");
         let figures = copy(contender, &command, || {
             fs::metadata(&file).map_or(0, |file| file.len())
         })?;
         assert_eq!(content(&file), wanted, "{}: other rows", contender.name());
         Ok(figures)
     });
-    postgres::psql(server.address())
-        .args(["-c", &format!("\\copy copied TO '{path}'")])
-        .run();
-    let length = fs::metadata(&file).map_or(0, |file| file.len());
+    let length = fs::metadata(&original).map_or(0, |file| file.len());
     run.rounds(SECTION, "COPY FROM", contenders, |contender| {
         server.sql("TRUNCATE copies");
-        let figures = copy(contender, &format!("\\copy copies FROM '{path}'"), || {
+        let figures = copy(contender, &format!("\\copy copies FROM '{from}'"), || {
             length
         })?;
         let arrived = server.sql(&format!("{sum} copies"));
