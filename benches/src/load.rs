@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::net::TcpStream;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use culvert_tests::PATIENCE;
@@ -30,6 +31,30 @@ pub struct Time {
     pub warm_up: Duration,
     /// Measuring.
     pub measured: Duration,
+}
+
+/// Has the waits of this thread end when they should, instead of up to 50 us later, until it is dropped: threads and
+/// programs that are started inherit this.
+struct ExactTimers(u64);
+
+impl ExactTimers {
+    fn start() -> Outcome<Self> {
+        let before = rustix::thread::current_timer_slack().map_err(io::Error::from);
+        let before = tried("look at a timer", before)?;
+        set_timer_slack(1)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for ExactTimers {
+    fn drop(&mut self) {
+        let _ = set_timer_slack(self.0);
+    }
+}
+
+fn set_timer_slack(nanoseconds: u64) -> Outcome<()> {
+    let set = rustix::thread::set_current_timer_slack(NonZeroU64::new(nanoseconds));
+    tried("set a timer up", set.map_err(io::Error::from))
 }
 
 /// Says what was tried when it did not work.
@@ -64,7 +89,10 @@ impl Way<'_> {
     pub(crate) fn settle(self, run: u16) -> Outcome<()> {
         self.service.settle(run);
         let again = self.contender.echoes(b"is it over");
-        again.map_err(|error| format!("nothing comes through any more: {error}"))
+        again.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => format!("nothing came through for {PATIENCE:?}"),
+            _ => format!("nothing comes through any more: {error}"),
+        })
     }
 }
 
