@@ -15,7 +15,7 @@ use culvert_tests::net::{ANY_PORT, connect};
 use culvert_tests::wire::{Received, VERSION, Wire, framed, message};
 
 use super::exchange::PER_SECOND;
-use super::{Figures, Meter, Outcome, Time, tried};
+use super::{ExactTimers, Figures, Meter, Outcome, Time, tried};
 use crate::known;
 use crate::poll::{Interest, Poller, now};
 use crate::relays::{Kind, Relay};
@@ -73,9 +73,9 @@ struct Sender {
     sent: u64,
 }
 
-/// The name of forwarder `number`.
+/// The name of forwarder `number`: all have one length, and so have all messages.
 fn name(number: usize) -> String {
-    format!("bench-{number}")
+    format!("bench-{number:07}")
 }
 
 /// Registers a name over a link, and waits for the confirmation.
@@ -142,6 +142,9 @@ impl Links {
                 sent: 0,
             });
         }
+        // What is under way is counted in messages.
+        let length = links.senders[0].message;
+        assert!(links.senders.iter().all(|sender| sender.message == length));
         for owner in &links.owners {
             tried("set a socket up", owner.set_nonblocking(true))?;
         }
@@ -217,6 +220,7 @@ fn send(
             }
         }
         Pace::Each(rate) => {
+            let _exact = ExactTimers::start()?;
             let began = Instant::now();
             let mut number = 0_u64;
             while !stop.load(Ordering::Relaxed) {
