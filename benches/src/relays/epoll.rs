@@ -12,6 +12,8 @@ struct End {
     socket: TcpStream,
     /// What has still to be written to it, that came from the other end.
     backlog: Vec<u8>,
+    /// How much of that has been written.
+    written: usize,
     /// Whether the other end's backlog is too much to read more.
     paused: bool,
 }
@@ -52,6 +54,7 @@ pub fn serve(target: SocketAddr) -> io::Result<()> {
                     ends.push(Some(End {
                         socket,
                         backlog: Vec::new(),
+                        written: 0,
                         paused: false,
                     }));
                 }
@@ -90,8 +93,11 @@ fn turn(
         (&mut *second, &mut *first)
     };
     if event.writable && !this.backlog.is_empty() {
-        let n = now(this.socket.write(&this.backlog))?.unwrap_or(0);
-        this.backlog.drain(..n);
+        this.written += now(this.socket.write(&this.backlog[this.written..]))?.unwrap_or(0);
+        if this.written == this.backlog.len() {
+            this.backlog.clear();
+            this.written = 0;
+        }
         other.paused = !this.backlog.is_empty();
     }
     if event.readable && !this.paused {

@@ -15,9 +15,9 @@ use crate::service::announce;
 /// # Errors
 /// When it cannot listen.
 pub fn serve(target: SocketAddr) -> io::Result<()> {
-    // The flags that Culvert's own shards set.
+    // The flags that Culvert's own shards set (Linux 6.1).
     let mut ring = io_uring::IoUring::builder();
-    ring.setup_single_issuer().setup_coop_taskrun();
+    ring.setup_single_issuer().setup_defer_taskrun();
     let mut runtime = RuntimeBuilder::<FusionDriver>::new()
         .with_entries(4096)
         .uring_builder(ring)

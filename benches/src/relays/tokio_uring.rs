@@ -15,7 +15,8 @@ use crate::service::announce;
 /// # Errors
 /// When it cannot listen.
 pub fn serve(target: SocketAddr) -> io::Result<()> {
-    // The flags that Culvert's own shards set.
+    // Deferred task work, which Culvert's own shards ask for, this runtime cannot have: it waits for the ring with
+    // epoll.
     let mut ring = tokio_uring::uring_builder();
     ring.setup_single_issuer().setup_coop_taskrun();
     let mut runtime = tokio_uring::builder();
