@@ -25,6 +25,11 @@ pub struct Spread {
 }
 
 impl Series {
+    fn is_of(&self, work: &str) -> bool {
+        let rest = self.measure.strip_prefix(work);
+        rest.is_some_and(|rest| rest.starts_with(": "))
+    }
+
     fn spread(&self) -> Spread {
         let samples = || self.samples.iter().copied();
         Spread {
@@ -65,6 +70,18 @@ impl Report {
         if !self.left_out.contains(&what) {
             self.left_out.push(what);
         }
+    }
+
+    /// Forgets what was measured of some work of a contender: too little for a median.
+    pub fn forget(&mut self, work: &str, contender: &str) {
+        self.series
+            .retain(|series| series.contender != contender || !series.is_of(work));
+    }
+
+    /// Forgets that some work of a contender was left out: it is measured now.
+    pub fn take_up(&mut self, work: &str, contender: &str) {
+        let before = format!("{contender}: {work}: ");
+        self.left_out.retain(|what| !what.starts_with(&before));
     }
 
     /// What was not measured, and why.
@@ -147,12 +164,8 @@ impl Report {
 
     /// Whether anything of some work of a contender was measured.
     pub fn has(&self, work: &str, contender: &str) -> bool {
-        let of_work = |measure: &str| {
-            let rest = measure.strip_prefix(work);
-            rest.is_some_and(|rest| rest.starts_with(": "))
-        };
         let mut own = self.series.iter().filter(|s| s.contender == contender);
-        own.any(|series| of_work(&series.measure))
+        own.any(|series| series.is_of(work))
     }
 
     /// Takes up what [`Report::json`] gave; nothing if it is something else.
@@ -257,6 +270,12 @@ mod tests {
         assert_eq!(again.left_out(), report.left_out());
         assert!(again.has("some work", "a") && !again.has("some", "a"));
         assert!(!again.has("some work", "b"));
+        let mut again = again;
+        again.leave_out("a: some work: broke".to_owned());
+        again.take_up("some work", "a");
+        again.forget("some work", "a");
+        assert!(!again.has("some work", "a"));
+        assert_eq!(again.left_out(), ["b: not here"]);
         assert!(Report::of_json(&serde_json::json!([{}]), &serde_json::json!([])).is_none());
     }
 }

@@ -79,7 +79,7 @@ pub struct Run<'a> {
 
 impl Run<'_> {
     /// Calls `measure` for each contender in each round, beginning with another one each time, and notes the
-    /// figures under the name of the work. A peer that fails is left out from then on.
+    /// figures under the name of the work. A peer that fails is left out, with what it did before.
     ///
     /// # Panics
     /// When Culvert fails, or figures cannot be written.
@@ -88,13 +88,28 @@ impl Run<'_> {
         section: &'static str,
         work: &str,
         contenders: &[T],
+        measure: impl FnMut(&T) -> Outcome<Figures>,
+    ) {
+        self.rounds_for(section, work, &[work], contenders, measure);
+    }
+
+    /// The same if one of the works in `needed_by` was asked for.
+    fn rounds_for<T: Named>(
+        &mut self,
+        section: &'static str,
+        work: &str,
+        needed_by: &[&str],
+        contenders: &[T],
         mut measure: impl FnMut(&T) -> Outcome<Figures>,
     ) {
-        let contenders = self.left(work, contenders);
+        let contenders = self.left(work, needed_by, contenders);
         if contenders.is_empty() {
             return;
         }
         progress(&format!("{section}: {work}"));
+        for contender in &contenders {
+            self.report.take_up(work, contender.name());
+        }
         let mut failed = vec![false; contenders.len()];
         for round in 0..self.settings.rounds {
             for n in 0..contenders.len() {
@@ -113,6 +128,7 @@ impl Run<'_> {
                     Err(why) => {
                         assert_ne!(contender.name(), OURS, "{work}: {why}");
                         failed[place] = true;
+                        self.report.forget(work, contender.name());
                         self.report
                             .leave_out(format!("{}: {work}: {why}", contender.name()));
                     }
@@ -122,9 +138,14 @@ impl Run<'_> {
         self.save();
     }
 
-    /// With whom some work is still to be done, if it was asked for.
-    fn left<'c, T: Named>(&mut self, work: &str, contenders: &'c [T]) -> Vec<&'c T> {
-        if !self.settings.has_row(work) {
+    /// With whom some work is still to be done, if a work that needs it was asked for.
+    fn left<'c, T: Named>(
+        &mut self,
+        work: &str,
+        needed_by: &[&str],
+        contenders: &'c [T],
+    ) -> Vec<&'c T> {
+        if !needed_by.iter().any(|work| self.settings.has_row(work)) {
             return Vec::new();
         }
         self.found = true;

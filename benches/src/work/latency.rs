@@ -18,7 +18,8 @@ pub(super) fn latency(run: &mut Run<'_>) {
     const SATURATED: &str = "1024 B, 64 streams, saturated";
     let (service, contenders) = super::streams::all(run);
     let time = run.time();
-    run.rounds(SECTION, SATURATED, &contenders, |contender| {
+    let needed_by = [SATURATED, HALF, SAME];
+    run.rounds_for(SECTION, SATURATED, &needed_by, &contenders, |contender| {
         let mut figures = closed(contender.to(&service), STREAMS, SIZE, time)?;
         figures.retain(|(name, _)| name == PER_SECOND);
         Ok(figures)

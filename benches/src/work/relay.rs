@@ -76,7 +76,8 @@ fn growth(run: &mut Run<'_>, kinds: &[Kind]) {
     let time = run.time();
     let mut held = Vec::new();
     for count in run.quick_or(FORWARDERS, [10, 20, 50]) {
-        let left = run.left(&growth_name(count), &kinds);
+        let name = growth_name(count);
+        let left = run.left(&name, &[&name], &kinds);
         if !left.is_empty() {
             progress(&format!("{SECTION}: registering {count} names"));
         }
@@ -86,8 +87,9 @@ fn growth(run: &mut Run<'_>, kinds: &[Kind]) {
             held.push((count, relay, names.expect("names of the relay")));
         }
     }
-    for _ in 0..run.settings.rounds {
-        for (count, relay, _) in &held {
+    for round in 0..run.settings.rounds {
+        for n in 0..held.len() {
+            let (count, relay, _) = &held[(round + n) % held.len()];
             let figures = messages(relay, 50, 64, Pace::Full, time);
             let figures = figures.expect("messages beside many names");
             run.add(SECTION, &growth_name(*count), relay, figures);

@@ -46,7 +46,7 @@ pub(super) fn requests(run: &mut Run<'_>) {
     for size in [64, 1024, 16 * 1024] {
         for streams in run.quick_or([1, 64, 1000], [1, 8, 20]) {
             let name = requests_name(size, streams);
-            if run.left(&name, &kinds).is_empty() {
+            if run.left(&name, &[&name], &kinds).is_empty() {
                 continue;
             }
             // Some peers are not what they were after a thousand streams.
