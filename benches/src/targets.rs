@@ -151,17 +151,18 @@ fn relay() -> Vec<Target> {
 /// That nothing costs more because there is more of something else.
 fn growth() -> Vec<Target> {
     let cost = |name: &str| measure_name(name, &cpu("us each"));
-    let names = [10, 100_000].map(growth_name);
-    let pairs = [
-        [full_name(64, 2), full_name(64, 2000)],
-        [each_name(64, 2), each_name(64, 2000)],
-        names,
-    ];
-    let targets = pairs.map(|[few, many]| {
-        let beside = Beside::Measure(cost(&few));
-        Target::of(OURS, cost(&many), beside, Bound::AtMost(1.1))
-    });
-    targets.into()
+    let sizes = [64, 1500, 65_536];
+    let full = sizes.map(|size| [2, 100, 2000].map(|links| full_name(size, links)));
+    let each = [2, 100, 2000].map(|links| each_name(64, links));
+    let names = [10, 1000, 100_000].map(growth_name);
+    let mut targets = Vec::new();
+    for [few, some, many] in full.into_iter().chain([each, names]) {
+        for fewer in [few, some] {
+            let beside = Beside::Measure(cost(&fewer));
+            targets.push(Target::of(OURS, cost(&many), beside, Bound::AtMost(1.1)));
+        }
+    }
+    targets
 }
 
 /// The table of all targets.
