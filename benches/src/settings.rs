@@ -18,10 +18,10 @@ use crate::work;
 #[derive(Clone, Debug, Parser)]
 pub struct Settings {
     /// Rounds; each measures everything once, in another order of contenders.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value = "7", value_parser = rounds)]
     pub rounds: usize,
     /// Seconds of each single measurement.
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value = "0.5", value_parser = seconds)]
     pub seconds: f64,
     /// One short round with little load: shows that everything works, not how fast.
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
@@ -114,6 +114,21 @@ impl Settings {
     pub fn warm_up(&self) -> Duration {
         self.time().min(Duration::from_secs(3)) / 6
     }
+}
+
+fn rounds(text: &str) -> Result<usize, String> {
+    let rounds: usize = text.parse().map_err(|_| "not a number".to_owned())?;
+    (rounds > 0)
+        .then_some(rounds)
+        .ok_or_else(|| "at least 1".into())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    (0.01..=60.0)
+        .contains(&seconds)
+        .then_some(seconds)
+        .ok_or_else(|| "between 0.01 and 60".into())
 }
 
 /// Fails if a part of a name is in none of the names there are.

@@ -51,7 +51,7 @@ pub fn verify(kind: Kind, settings: &Settings, target: SocketAddr) {
     assert_eq!(
         readable,
         !kind.encrypts(),
-        "{}: the text can be read between its processes",
+        "{}: whether the text can be read between its processes is not as it should be",
         kind.name()
     );
 }
