@@ -212,7 +212,7 @@ impl Report {
 }
 
 /// The middle one; of an even number, the mean of the middle two.
-fn median(samples: &[f64]) -> f64 {
+pub(crate) fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
