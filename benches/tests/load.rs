@@ -9,7 +9,7 @@ use culvert_tests::process::Spec;
 use serde_json::Value;
 
 /// What is not wanted here: peers that are not on every machine.
-const ONLY: &str = "direct,haproxy,culvert,bytes";
+const ONLY: &str = "direct,haproxy,stunnel,ssh,culvert,bytes";
 
 fn quick(more: &[&str]) -> (Value, String) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -65,10 +65,19 @@ fn every_kind_of_work_gives_figures_and_moves_the_right_bytes() {
     ] {
         has(measure, "Culvert");
     }
-    has("bulk up, 1 streams: GB/s", "3 x HAProxy");
-    has("64 B messages, 2 links: CPU us each", "epoll, bytes");
-    has("64 B messages, 2 links: CPU us each", "tokio, bytes");
-    has("64 B messages, 2 links: CPU us each", "tokio-uring, bytes");
+    for peer in [
+        "direct",
+        "3 x HAProxy",
+        "3 x HAProxy, splice",
+        "stunnel",
+        "ssh",
+    ] {
+        has("bulk up, 1 streams: GB/s", peer);
+    }
+    for relay in ["epoll", "tokio", "monoio", "tokio-uring"] {
+        let relay = format!("{relay}, bytes");
+        has("64 B messages, 2 links: CPU us each", &relay);
+    }
     assert_eq!(json["left_out"], Value::Array(Vec::new()));
     assert!(report.starts_with("before\n<!-- load -->\n"), "{report}");
     assert!(report.ends_with("<!-- /load -->\nafter\n"), "{report}");
