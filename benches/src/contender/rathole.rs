@@ -11,7 +11,7 @@ use culvert_tests::process::{Process, Spec};
 use super::{Reach, Started, until_listening};
 use crate::settings::Settings;
 
-pub(super) const MISSING: &str = "no `rathole` here (cargo install --locked rathole --no-default-features \
+pub(super) const MISSING: &str = "no `rathole` here (cargo install rathole --version 0.5.0 --no-default-features \
      --features server,client,noise; --rathole PATH)";
 
 pub(super) fn start(settings: &Settings, target: SocketAddr, reach: Reach<'_>) -> Started {
