@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::{env, fs, io};
 
 use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use culvert_tests::bins;
 
 use crate::contender::{self, Kind};
@@ -18,10 +19,10 @@ use crate::work;
 #[derive(Clone, Debug, Parser)]
 pub struct Settings {
     /// Rounds; each measures everything once, in another order of contenders.
-    #[arg(long, default_value = "7", value_parser = rounds)]
+    #[arg(long, default_value_t = 7, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub rounds: usize,
     /// Seconds of each single measurement.
-    #[arg(long, default_value = "0.5", value_parser = seconds)]
+    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
     pub seconds: f64,
     /// One short round with little load: shows that everything works, not how fast.
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
@@ -114,13 +115,6 @@ impl Settings {
     pub fn warm_up(&self) -> Duration {
         self.time().min(Duration::from_secs(3)) / 6
     }
-}
-
-fn rounds(text: &str) -> Result<usize, String> {
-    let rounds: usize = text.parse().map_err(|_| "not a number".to_owned())?;
-    (rounds > 0)
-        .then_some(rounds)
-        .ok_or_else(|| "at least 1".into())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -9,7 +9,7 @@ use crate::load::exchange::{P99, PER_SECOND};
 use crate::relays;
 use crate::report::{Report, figure};
 use crate::work::postgres::{TPS, select_name};
-use crate::work::relay::{each_name, full_name, growth_name};
+use crate::work::relay::{FORWARDERS, LINKS, SIZES, each_name, full_name, growth_name};
 use crate::work::streams::{CONNECTS, bulk_name};
 use crate::work::{self, OURS, idle, latency, measure_name, slow};
 
@@ -151,10 +151,9 @@ fn relay() -> Vec<Target> {
 /// That nothing costs more because there is more of something else.
 fn growth() -> Vec<Target> {
     let cost = |name: &str| measure_name(name, &cpu("us each"));
-    let sizes = [64, 1500, 65_536];
-    let full = sizes.map(|size| [2, 100, 2000].map(|links| full_name(size, links)));
-    let each = [2, 100, 2000].map(|links| each_name(64, links));
-    let names = [10, 1000, 100_000].map(growth_name);
+    let full = SIZES.map(|size| LINKS.map(|links| full_name(size, links)));
+    let each = LINKS.map(|links| each_name(64, links));
+    let names = FORWARDERS.map(growth_name);
     let mut targets = Vec::new();
     for [few, some, many] in full.into_iter().chain([each, names]) {
         for fewer in [few, some] {

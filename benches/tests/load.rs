@@ -8,7 +8,7 @@ use culvert_tests::bins;
 use culvert_tests::process::Spec;
 use serde_json::Value;
 
-/// What is not wanted here: peers that are not on every machine.
+/// What takes part: what needs nothing that is not a package of Debian.
 const ONLY: &str = "direct,haproxy,stunnel,ssh,culvert,bytes";
 
 fn quick(more: &[&str]) -> (Value, String) {

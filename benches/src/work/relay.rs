@@ -20,6 +20,11 @@ impl Named for Kind {
     }
 }
 
+/// Bytes of payload of the messages.
+pub const SIZES: [usize; 3] = [64, 1500, 65_536];
+/// Numbers of links that they go over.
+pub const LINKS: [usize; 3] = [2, 100, 2000];
+
 /// Messages a second when each is sent by itself.
 const RATE: f64 = 10_000.0;
 
@@ -46,8 +51,8 @@ pub(super) fn relay(run: &mut Run<'_>) {
         .map(|kind| Ready::start(*kind, run.settings))
         .collect();
     let time = run.time();
-    for links in run.quick_or([2, 100, 2000], [2, 10, 20]) {
-        for size in [64, 1500, 65_536] {
+    for links in run.quick_or(LINKS, [2, 10, 20]) {
+        for size in SIZES {
             run.rounds(SECTION, &full_name(size, links), &relays, |relay| {
                 messages(relay, links / 2, size, Pace::Full, time)
             });
