@@ -47,15 +47,16 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts one on a free port.
+    /// Starts one on a free port, which is still free when it is started there again.
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_at("127.0.0.1:0", arguments)
+        Self::start_at(&free_address().to_string(), arguments)
     }
 
     /// Starts one at an address.
     pub fn start_at(listen: &str, arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
-        Self::run(state_directory(), listen, "127.0.0.1:0", arguments)
+        let metrics = free_address().to_string();
+        Self::run(state_directory(), listen, &metrics, arguments)
     }
 
     fn run(home: TempDir, listen: &str, metrics: &str, arguments: Vec<String>) -> Self {

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,10 +15,21 @@ use crate::PATIENCE;
 /// Loopback, with a port the system picks.
 pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// A loopback address nobody listens on at this moment.
+/// Below the ports Linux takes for outgoing connections, any of which could take a free address away before its
+/// program is up.
+const FREE_PORTS: Range<u16> = 10_000..32_768;
+
+/// A loopback address nobody listens on at this moment, and that this process was not given before.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind(ANY_PORT)
-        .and_then(|listener| listener.local_addr())
+    static GIVEN: AtomicUsize = AtomicUsize::new(0);
+    // Test programs that run side by side begin at places of their own.
+    let first = std::process::id() as usize * 101;
+    FREE_PORTS
+        .map(|_| {
+            let at = (first + GIVEN.fetch_add(1, Ordering::Relaxed)) % FREE_PORTS.len();
+            SocketAddr::from((Ipv4Addr::LOCALHOST, FREE_PORTS.start + at as u16))
+        })
+        .find(|address| TcpListener::bind(address).is_ok())
         .expect("a free port")
 }
 

@@ -1,5 +1,6 @@
 //! The harness itself: a test that fails should not do so because of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use culvert_tests::net::{self, End, Pattern, connect, digest, drain, echo, free_address};
@@ -104,6 +105,10 @@ fn services_do_what_they_say() {
         open => Err(open),
     });
     assert!(net::try_connect(free_address(), PATIENCE).is_err());
+    let free: BTreeSet<_> = (0..100).map(|_| free_address()).collect();
+    assert_eq!(free.len(), 100, "one was given twice");
+    // Not among those that any outgoing connection may be given.
+    assert!(free.iter().all(|address| address.port() < 32_768));
 
     // The pattern does not depend on how it is cut.
     let (mut whole, mut parts) = ([0; 64], [0; 64]);

@@ -24,7 +24,7 @@ pub(crate) struct Authority {
 impl Authority {
     pub(crate) fn start(more: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a directory");
-        Self::start_at("127.0.0.1:0", home, more)
+        Self::start_at(&free_address().to_string(), home, more)
     }
 
     pub(crate) fn start_at(listen: &str, home: TempDir, more: &[&str]) -> Self {

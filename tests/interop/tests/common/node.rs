@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use culvert_tests::chain::{self, Edge, NAME};
+use culvert_tests::net::free_address;
 use culvert_tests::process::{Process, Spec};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -314,7 +315,7 @@ impl Relay {
     pub fn start(kind: Kind) -> Self {
         match kind {
             Kind::Culvert => Self::Culvert(chain::Relay::start(&["--allow-plain-registration"])),
-            Kind::Ockam => Self::ockam(OckamHome::new("ed25519"), "127.0.0.1:0"),
+            Kind::Ockam => Self::ockam(OckamHome::new("ed25519"), &free_address().to_string()),
         }
     }
 
