@@ -134,7 +134,7 @@ fn known(option: &str, parts: &[String], names: &[&str]) -> io::Result<()> {
             io::ErrorKind::InvalidInput,
             format!(
                 "{option} {part}: nothing is named so; there are: {}",
-                names.join(", ")
+                names.join("; ")
             ),
         )),
     }

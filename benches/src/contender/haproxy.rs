@@ -7,7 +7,7 @@ use std::path::Path;
 use culvert_tests::net::free_address;
 use culvert_tests::process::{Process, Spec};
 
-use super::{Reach, Started, until_listening};
+use super::{Reach, Role, Started, until_listening};
 
 /// Three, each passing TCP on to the next; plain text.
 pub(super) fn chain(target: SocketAddr, splice: bool, reach: Reach<'_>) -> Started {
@@ -31,8 +31,9 @@ pub(super) fn hop(
 ) -> (Process, SocketAddr) {
     let listen = free_address();
     let path = directory.join(format!("haproxy-{name}.cfg"));
+    // Not `splice-auto`, which finds no reason to splice here.
     let option = if splice {
-        "    option splice-auto\n"
+        "    option splice-request\n    option splice-response\n"
     } else {
         ""
     };
@@ -52,6 +53,25 @@ pub(super) fn hop(
         .start("haproxy");
     until_listening("HAProxy listens", listen);
     (process, listen)
+}
+
+/// Whether each of its processes has had a stream whose bytes the kernel moved: pipes for that are kept.
+pub(super) fn has_spliced(processes: &[Role]) -> bool {
+    let entries = |id: u32, of: &str| {
+        fs::read_dir(format!("/proc/{id}/{of}"))
+            .expect("what the system says of a process")
+            .flatten()
+    };
+    processes.iter().all(|&(_, id)| {
+        let files = entries(id, "fd").filter_map(|file| fs::read_link(file.path()).ok());
+        let mut pipes: Vec<_> = files
+            .filter(|file| file.to_string_lossy().starts_with("pipe:"))
+            .collect();
+        pipes.sort_unstable();
+        // Of its own are those that it has both ends of; each thread has one to be woken by.
+        let own = pipes.windows(2).filter(|ends| ends[0] == ends[1]);
+        own.count() > entries(id, "task").count()
+    })
 }
 
 /// Files that a process may have open here.

@@ -1,5 +1,5 @@
 //! Whether contenders that should encrypt do so: listens in between their processes for a text that is sent
-//! through them.
+//! through them. Whether those that should splice do so, too.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use std::thread;
 
 use culvert_tests::service::Service as Tap;
 
-use super::Kind;
+use super::{Kind, haproxy};
 use crate::settings::Settings;
 
 /// What is listened for.
@@ -19,8 +19,8 @@ const TIMES: usize = 512;
 /// Listens in on `kind` while a text goes through it to the service at `target` and back.
 ///
 /// # Panics
-/// When the text did not pass where it was listened for, could be read although `kind` encrypts, or could not
-/// although it does not.
+/// When the text did not pass where it was listened for, could be read although `kind` encrypts, could not be
+/// although it does not, or was not spliced although that is what `kind` is for.
 pub fn verify(kind: Kind, settings: &Settings, target: SocketAddr) {
     if kind == Kind::Direct {
         return;
@@ -52,6 +52,11 @@ pub fn verify(kind: Kind, settings: &Settings, target: SocketAddr) {
         readable,
         !kind.encrypts(),
         "{}: whether the text can be read between its processes is not as it should be",
+        kind.name()
+    );
+    assert!(
+        kind != Kind::Splice || haproxy::has_spliced(&contender.processes),
+        "{}: not each of its processes spliced",
         kind.name()
     );
 }
