@@ -28,14 +28,14 @@ pub(super) fn start(settings: &Settings, target: SocketAddr, reach: Reach<'_>) -
     let config = format!(
         "[server]\nbind_addr = \"{server}\"\ndefault_token = \"bench\"\n\
          [server.transport]\n{noise}\n[server.transport.noise]\nlocal_private_key = \"{private}\"\n\
-         [server.services.bench]\nbind_addr = \"{address}\"\n"
+         [server.services.bench]\nbind_addr = \"{address}\"\nnodelay = true\n"
     );
     let middle = run(program, directory.path(), "server", &config);
     until_listening("rathole listens", server);
     let config = format!(
         "[client]\nremote_addr = \"{}\"\ndefault_token = \"bench\"\n\
          [client.transport]\n{noise}\n[client.transport.noise]\nremote_public_key = \"{public}\"\n\
-         [client.services.bench]\nlocal_addr = \"{target}\"\n",
+         [client.services.bench]\nlocal_addr = \"{target}\"\nnodelay = true\n",
         reach(server)
     );
     let outlet = run(program, directory.path(), "client", &config);

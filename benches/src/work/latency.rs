@@ -1,7 +1,10 @@
 //! Latency of requests at half of what a contender can do.
 
+use super::streams::fresh;
 use super::{Run, measure_name};
+use crate::contender::Kind;
 use crate::load::exchange::{PER_SECOND, closed, open_loop};
+use crate::service::Service;
 
 /// Streams that requests are spread over.
 const STREAMS: u32 = 64;
@@ -16,26 +19,30 @@ pub const SAME: &str = "1024 B, 64 streams, at half of the slowest's saturation"
 pub(super) fn latency(run: &mut Run<'_>) {
     const SECTION: &str = "Latency, open loop";
     const SATURATED: &str = "1024 B, 64 streams, saturated";
-    let (service, contenders) = super::streams::all(run);
+    let settings = run.settings;
+    let service = Service::start();
+    let kinds = settings.kinds();
     let time = run.time();
     let needed_by = [SATURATED, HALF, SAME];
-    run.rounds_for(SECTION, SATURATED, &needed_by, &contenders, |contender| {
+    run.rounds_for(SECTION, SATURATED, &needed_by, &kinds, |kind| {
+        let contender = fresh(*kind, settings, &service);
         let mut figures = closed(contender.to(&service), STREAMS, SIZE, time)?;
         figures.retain(|(name, _)| name == PER_SECOND);
         Ok(figures)
     });
     let saturated = measure_name(SATURATED, PER_SECOND);
-    let rates: Vec<_> = contenders
+    let rates: Vec<_> = kinds
         .iter()
-        .map(|contender| run.report.median(&saturated, contender.name()))
+        .map(|kind| run.report.median(&saturated, kind.name()))
         .collect();
-    let rate_of = |name: &str| {
-        let place = contenders.iter().position(|other| other.name() == name);
+    let rate_of = |kind: Kind| {
+        let place = kinds.iter().position(|other| *other == kind);
         let rate = place.and_then(|place| rates[place]);
         rate.ok_or("its saturation was not found")
     };
-    run.rounds(SECTION, HALF, &contenders, |contender| {
-        let rate = rate_of(contender.name())? / 2.0;
+    run.rounds(SECTION, HALF, &kinds, |kind| {
+        let rate = rate_of(*kind)? / 2.0;
+        let contender = fresh(*kind, settings, &service);
         open_loop(contender.to(&service), STREAMS, SIZE, rate, time)
     });
     let slowest = rates
@@ -43,8 +50,9 @@ pub(super) fn latency(run: &mut Run<'_>) {
         .flatten()
         .copied()
         .fold(f64::INFINITY, f64::min);
-    run.rounds(SECTION, SAME, &contenders, |contender| {
+    run.rounds(SECTION, SAME, &kinds, |kind| {
         let rate = slowest / 2.0;
+        let contender = fresh(*kind, settings, &service);
         open_loop(contender.to(&service), STREAMS, SIZE, rate, time)
     });
 }

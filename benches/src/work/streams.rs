@@ -1,10 +1,11 @@
 //! Work for streams to the harness's own service.
 
 use super::Run;
-use crate::contender::Contender;
+use crate::contender::{Contender, Kind};
 use crate::load;
 use crate::load::bulk::Direction;
 use crate::service::Service;
+use crate::settings::Settings;
 
 /// What every contender carries streams to.
 pub(super) fn all(run: &Run<'_>) -> (Service, Vec<Contender>) {
@@ -15,6 +16,13 @@ pub(super) fn all(run: &Run<'_>) -> (Service, Vec<Contender>) {
         .collect();
     contenders.iter().for_each(Contender::check);
     (service, contenders)
+}
+
+/// Started for one measurement: some peers slow down with each stream that was opened and closed.
+pub(super) fn fresh(kind: Kind, settings: &Settings, service: &Service) -> Contender {
+    let contender = kind.start(settings, service.address());
+    contender.check();
+    contender
 }
 
 /// Name of bulk work.
@@ -42,16 +50,14 @@ pub fn requests_name(size: usize, streams: u32) -> String {
 
 pub(super) fn requests(run: &mut Run<'_>) {
     let time = run.time();
-    let kinds = run.settings.kinds();
+    let settings = run.settings;
+    let kinds = settings.kinds();
+    let service = Service::start();
     for size in [64, 1024, 16 * 1024] {
         for streams in run.quick_or([1, 64, 1000], [1, 8, 20]) {
             let name = requests_name(size, streams);
-            if run.left(&name, &[&name], &kinds).is_empty() {
-                continue;
-            }
-            // Some peers are not what they were after a thousand streams.
-            let (service, contenders) = all(run);
-            run.rounds("Requests and responses", &name, &contenders, |contender| {
+            run.rounds("Requests and responses", &name, &kinds, |kind| {
+                let contender = fresh(*kind, settings, &service);
                 load::exchange::closed(contender.to(&service), streams, size, time)
             });
         }
@@ -62,9 +68,11 @@ pub(super) fn requests(run: &mut Run<'_>) {
 pub const CONNECTS: &str = "streams opened, used once and closed";
 
 pub(super) fn connects(run: &mut Run<'_>) {
-    let (service, contenders) = all(run);
+    let settings = run.settings;
+    let service = Service::start();
     let time = run.time();
-    run.rounds("Opening streams", CONNECTS, &contenders, |contender| {
+    run.rounds("Opening streams", CONNECTS, &settings.kinds(), |kind| {
+        let contender = fresh(*kind, settings, &service);
         load::connects::connects(contender.to(&service), 16, time)
     });
 }
