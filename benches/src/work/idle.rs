@@ -8,6 +8,7 @@ use culvert_tests::PATIENCE;
 use culvert_tests::net::try_connect;
 
 use super::Run;
+use super::streams::fresh;
 use crate::contender::{Contender, Kind};
 use crate::known;
 use crate::load::{DETAIL, Figures, MIB, Outcome};
@@ -45,8 +46,7 @@ pub(super) fn idle(run: &mut Run<'_>) {
                 let files = files + RESERVE;
                 return Err(format!("needs {files} files; {limit} may be open here"));
             }
-            let contender = kind.start(settings, service.address());
-            contender.check();
+            let contender = fresh(*kind, settings, &service);
             measure(&contender, streams, rest)
         });
     }

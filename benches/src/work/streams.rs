@@ -11,14 +11,14 @@ use crate::settings::Settings;
 pub(super) fn all(run: &Run<'_>) -> (Service, Vec<Contender>) {
     let service = Service::start();
     let kinds = run.settings.kinds().into_iter();
-    let contenders: Vec<_> = kinds
-        .map(|kind| kind.start(run.settings, service.address()))
+    let contenders = kinds
+        .map(|kind| fresh(kind, run.settings, &service))
         .collect();
-    contenders.iter().for_each(Contender::check);
     (service, contenders)
 }
 
-/// Started for one measurement: some peers slow down with each stream that was opened and closed.
+/// One that carries streams to the service. For a single measurement where streams wear contenders out: some slow
+/// down with each that was opened and closed.
 pub(super) fn fresh(kind: Kind, settings: &Settings, service: &Service) -> Contender {
     let contender = kind.start(settings, service.address());
     contender.check();
