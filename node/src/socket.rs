@@ -1,13 +1,14 @@
 //! A connected TCP socket of a shard.
 
 use std::io;
-use std::net::TcpStream as StdStream;
+use std::net::{SocketAddr, TcpStream as StdStream};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use monoio::net::TcpStream;
-use rustix::net::Shutdown;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 
 use crate::sys::{self, Parts};
 
@@ -69,6 +70,35 @@ impl Socket {
         let descriptor = rustix::io::fcntl_dupfd_cloexec(sys::descriptor(&self.0), 0)?;
         Ok(StdStream::from(descriptor))
     }
+}
+
+/// Connects to `address`. What is on this machine, as the service of an outlet mostly is, has taken the connection
+/// by the time that the system returns; then nothing is waited for.
+///
+/// # Errors
+/// What the system says.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    // Asked once more, a connection that has been begun says how far it is.
+    let is_done = match rustix::net::connect(&socket, &address) {
+        Err(Errno::INPROGRESS) => rustix::net::connect(&socket, &address),
+        other => other,
+    };
+    let socket = TcpStream::from_std(StdStream::from(socket))?;
+    match is_done {
+        Ok(()) => {}
+        Err(Errno::INPROGRESS | Errno::ALREADY) => {
+            socket.writable(false).await?;
+            rustix::net::sockopt::socket_error(sys::descriptor(&socket))??;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(socket)
 }
 
 fn at_once(result: io::Result<usize>) -> io::Result<Option<usize>> {

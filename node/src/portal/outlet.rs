@@ -16,6 +16,7 @@ use crate::packet::Packet;
 use crate::policy::Guard;
 use crate::reason::{CloseReason, Refusal};
 use crate::shard::Shard;
+use crate::socket;
 use crate::stop::Stop;
 use crate::worker::{Outcome, Worker};
 
@@ -239,7 +240,7 @@ async fn dial(target: &Target) -> std::io::Result<TcpStream> {
 
 /// Connects within the limit.
 pub(crate) async fn connect_to(address: SocketAddr) -> std::io::Result<TcpStream> {
-    match monoio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect_addr(address)).await {
+    match monoio::time::timeout(CONNECT_TIMEOUT, socket::connect(address)).await {
         Ok(result) => result,
         Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
     }
