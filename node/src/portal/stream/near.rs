@@ -58,8 +58,9 @@ impl Stream {
 
     /// Ends the socket, and the wait for what it may still have to say.
     fn shut(&self, socket: &Socket) {
-        // A connection that was reset is not to look like one that ended.
-        if !self.closed.replace(true) && !self.aborted.get() {
+        // A connection that was reset is not to look like one that ended; and one that has nothing more
+        // to say is closed by whoever has read that.
+        if !self.closed.replace(true) && !self.aborted.get() && !self.read_ended.get() {
             socket.shutdown();
         }
         self.changed.notify();
