@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use culvert_tests::PATIENCE;
 use culvert_tests::net::connect;
 use culvert_tests::process::{Process, Spec};
+use rustix::net::SocketFlags;
 use serde_json::json;
 
 use crate::known::{CHUNK, Cursor};
@@ -162,6 +163,8 @@ pub fn announce(address: SocketAddr) {
 pub fn serve() -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
+    // Those that are accepted have it too.
+    rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
     announce(listener.local_addr()?);
     let mut poller = Poller::new()?;
     poller.add(&listener, 0, Interest::Read)?;
@@ -171,8 +174,9 @@ pub fn serve() -> io::Result<()> {
         poller.wait(None, &mut ready)?;
         for event in &ready {
             if event.token == 0 {
-                while let Ok((stream, _)) = listener.accept() {
-                    streams.add(&poller, stream)?;
+                let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+                while let Ok(stream) = rustix::net::accept_with(&listener, flags) {
+                    streams.add(&poller, stream.into())?;
                 }
             } else {
                 streams.turn(&poller, *event);
@@ -218,8 +222,6 @@ struct Stream {
 
 impl Streams {
     fn add(&mut self, poller: &Poller, socket: TcpStream) -> io::Result<()> {
-        socket.set_nonblocking(true)?;
-        socket.set_nodelay(true)?;
         self.scratch.resize(CHUNK, 0);
         let place = self.free.pop().unwrap_or_else(|| {
             self.streams.push(None);
