@@ -86,7 +86,14 @@ fn register(owner: &mut Wire, number: usize) -> Outcome<()> {
         &bare::string(&name(number)),
     );
     match owner.frame(PATIENCE) {
-        Received::Frame(_) => Ok(()),
+        Received::Frame(frame) => {
+            let name = name(number);
+            let is_confirmed = frame
+                .windows(name.len())
+                .any(|part| part == name.as_bytes());
+            let error = || format!("another message came than the confirmation of {name}");
+            is_confirmed.then_some(()).ok_or_else(error)
+        }
         Received::End(end) => Err(format!("no confirmation of a name: {end:?}")),
     }
 }
