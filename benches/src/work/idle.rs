@@ -47,7 +47,7 @@ pub(super) fn idle(run: &mut Run<'_>) {
                 return Err(format!("needs {files} files; {limit} may be open here"));
             }
             let contender = fresh(*kind, settings, &service);
-            measure(&contender, streams, rest)
+            measure(&contender, &service, streams, rest)
         });
     }
 }
@@ -58,7 +58,13 @@ fn files_allowed() -> usize {
     limit.current.map_or(usize::MAX, |limit| limit as usize)
 }
 
-fn measure(contender: &Contender, count: usize, rest: Duration) -> Outcome<Figures> {
+fn measure(
+    contender: &Contender,
+    service: &Service,
+    count: usize,
+    rest: Duration,
+) -> Outcome<Figures> {
+    let number = service.new_run();
     let before = resident(&contender.processes);
     let text = known::bytes(0, 64);
     let mut streams = Vec::new();
@@ -66,7 +72,7 @@ fn measure(contender: &Contender, count: usize, rest: Duration) -> Outcome<Figur
     for id in 0..count {
         let open = || {
             let mut stream = try_connect(contender.address, PATIENCE)?;
-            stream.write_all(&[&Want::Echo.header(0, id as u32)[..], text].concat())?;
+            stream.write_all(&[&Want::Echo.header(number, id as u32)[..], text].concat())?;
             let mut back = [0; 64];
             stream.read_exact(&mut back)?;
             assert!(back == text, "other bytes came back");
@@ -79,6 +85,10 @@ fn measure(contender: &Contender, count: usize, rest: Duration) -> Outcome<Figur
     }
     thread::sleep(rest);
     let after = resident(&contender.processes);
+    let open = service.counted(number).open;
+    if open != count as u64 {
+        return Err(format!("{open} of {count} streams are still open"));
+    }
     let total = |memory: &[(_, u64)]| memory.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>();
     let each = |bytes: f64| bytes / count as f64 / 1024.0;
     let mut figures = vec![
