@@ -69,9 +69,11 @@ pub const CONNECTS: &str = "streams opened, used once and closed";
 
 pub(super) fn connects(run: &mut Run<'_>) {
     let settings = run.settings;
-    let service = Service::start();
     let time = run.time();
     run.rounds("Opening streams", CONNECTS, &settings.kinds(), |kind| {
+        // A port that nobody has connected to: what was opened and closed before keeps the system from
+        // giving the same pair of ports out again.
+        let service = Service::start();
         let contender = fresh(*kind, settings, &service);
         load::connects::connects(contender.to(&service), 16, time)
     });
