@@ -22,6 +22,8 @@ use crate::poll::{Interest, Poller, Ready, now};
 
 /// Length of what a client says first.
 pub const HEADER: usize = 8;
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
 /// Most bytes moved for one stream before it is the next one's turn.
 const TURN: usize = 1 << 20;
 
@@ -163,6 +165,8 @@ pub fn announce(address: SocketAddr) {
 pub fn serve() -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
+    // The standard library has 128 wait to be accepted: one more would try again after a second.
+    rustix::net::listen(&listener, BACKLOG)?;
     // Those that are accepted have it too.
     rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
     announce(listener.local_addr()?);
