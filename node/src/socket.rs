@@ -119,3 +119,58 @@ pub(crate) fn abort(socket: BorrowedFd<'_>) {
         let _ = rustix::net::shutdown(socket, Shutdown::Read);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    use monoio::{FusionDriver, RuntimeBuilder};
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        let built = RuntimeBuilder::<FusionDriver>::new().enable_timer().build();
+        built.expect("a runtime").block_on(work)
+    }
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("its address");
+        (listener, address)
+    }
+
+    #[test]
+    fn a_listener_of_this_machine_is_connected_to() {
+        let (listener, address) = listener();
+        let socket = run(connect(address)).expect("connected");
+        let (_, peer) = listener.accept().expect("accepted");
+        assert_eq!(socket.local_addr().expect("its address"), peer);
+    }
+
+    #[test]
+    fn nobody_there_is_an_error() {
+        let (listener, address) = listener();
+        drop(listener);
+        let error = run(connect(address)).expect_err("refused");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// The system drops what finds no place in the queue, and tries again a second later.
+    #[test]
+    fn a_connection_that_takes_a_while_is_waited_for() {
+        let (listener, address) = listener();
+        rustix::net::listen(&listener, 0).expect("a short queue");
+        let first = StdStream::connect(address).expect("takes the place");
+        let connected = run(async {
+            let mut connecting = std::pin::pin!(connect(address));
+            let soon = monoio::time::timeout(Duration::from_millis(100), &mut connecting).await;
+            assert!(soon.is_err(), "there is no place in the queue");
+            listener.accept().expect("accepted");
+            connecting.await
+        });
+        assert_eq!(
+            connected.expect("connected").peer_addr().ok(),
+            Some(address)
+        );
+        drop(first);
+    }
+}
