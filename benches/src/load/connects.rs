@@ -68,7 +68,7 @@ fn once(address: SocketAddr, run: u16, id: u32) -> Outcome<()> {
     let mut response = [0; SIZE];
     let mut exchange = || {
         // Few calls to the system: what the generator needs, nobody else has. A listener of this machine
-        // takes the connection or not, at once.
+        // that has room in its queue takes the connection at once.
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(&[&Want::Echo.header(run, id)[..], request].concat())?;
