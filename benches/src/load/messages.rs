@@ -80,14 +80,10 @@ fn name(number: usize) -> String {
 
 /// Registers a name over a link, and waits for the confirmation.
 fn register(owner: &mut Wire, number: usize) -> Outcome<()> {
-    owner.send_message(
-        &[STATIC_FORWARDING_SERVICE],
-        &["me"],
-        &bare::string(&name(number)),
-    );
+    let name = name(number);
+    owner.send_message(&[STATIC_FORWARDING_SERVICE], &["me"], &bare::string(&name));
     match owner.frame(PATIENCE) {
         Received::Frame(frame) => {
-            let name = name(number);
             let is_confirmed = frame
                 .windows(name.len())
                 .any(|part| part == name.as_bytes());
